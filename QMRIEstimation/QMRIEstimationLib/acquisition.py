@@ -1,0 +1,93 @@
+"""What was scanned: one Scan for every run of a pulse sequence, one Session for everything of one visit."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from .geometry import Geometry
+
+
+class Role(Enum):
+    """What a scan is used for."""
+
+    MULTI_ECHO_GRE = "multi-echo GRE"
+    SPOILED_GRE = "spoiled GRE"
+    BSSFP = "bSSFP"
+    SPIN_ECHO = "multi-echo spin echo"
+    AFI = "actual flip angle imaging"
+    DOUBLE_ANGLE = "double angle"
+    B1_MAP = "transmit field map"
+    RECEIVE_BODY = "body-coil reference"
+    RECEIVE_HEAD = "head-coil reference"
+    T1W = "T1-weighted"
+    T1W_GADOLINIUM = "T1-weighted after gadolinium"
+    FLAIR = "FLAIR"
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """One run of a pulse sequence: every echo shares flip angle, repetition time and grid.
+
+    A variable-flip-angle series is one Scan for each angle, a bSSFP series one for each phase cycle, AFI one for
+    each repetition time. Images are read when asked for, so that a session costs memory only where it is used.
+
+    Attributes:
+        role: what the scan is used for.
+        name: how the user knows it (file or node name), used in messages.
+        geometry: the grid, with B0 direction and acquired voxel size.
+        read: function returning (magnitude, phase): float32 [echo, k, j, i]; phase in rad with the convention
+            exp(+i 2 pi df TE) or None. Called each time the images are needed; raises InputError.
+        echo_times: s, ascending, one for each image of the first axis.
+        flip_angle: nominal, rad. repetition_time: s. spoiling_increment: rad. phase_cycle: rad (bSSFP).
+        field_strength: T. imaging_frequency: Hz.
+        has_phase: whether `read` returns a phase.
+        phase_polarity: what the header says about the sign of the phase: +1, -1, or 0 when it is silent.
+        sources: names of the files or nodes the scan was made from, for the record.
+        origin: where each parameter came from (parameter name -> "sidecar", "node attribute", ...).
+        notes: what was found and mended or is doubtful, one sentence each.
+    """
+
+    role: Role
+    name: str
+    geometry: Geometry
+    read: Callable
+    echo_times: tuple = ()
+    flip_angle: float | None = None
+    repetition_time: float | None = None
+    spoiling_increment: float | None = None
+    phase_cycle: float | None = None
+    field_strength: float | None = None
+    imaging_frequency: float | None = None
+    has_phase: bool = False
+    phase_polarity: int = 0
+    manufacturer: str = ""
+    is_2d: bool = False
+    sources: tuple = ()
+    origin: dict = field(default_factory=dict)
+    notes: tuple = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """Everything scanned in one visit of one subject, and what a rater drew on it.
+
+    Attributes:
+        subject, session: labels without prefix; session is "" when there is none.
+        scans: all usable scans.
+        brain_mask, lesions, tissue: None or a function returning (array [k, j, i], Geometry); tissue returns the
+            label names as third item.
+        notes: sentences about the session as a whole.
+    """
+
+    subject: str
+    session: str = ""
+    scans: tuple = ()
+    brain_mask: Callable | None = None
+    lesions: Callable | None = None
+    tissue: Callable | None = None
+    sources: tuple = ()
+    notes: tuple = ()
+
+    def of(self, *roles):
+        """The scans with one of the given roles, in order."""
+        return [scan for scan in self.scans if scan.role in roles]

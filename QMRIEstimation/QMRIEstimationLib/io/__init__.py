@@ -1,0 +1,1 @@
+"""Files: NIfTI, BIDS trees, phase encodings, derivative data sets."""

@@ -1,0 +1,30 @@
+"""How voxel loops are compiled: one decorator, cached on disk, also when the package lies in a read-only folder."""
+
+import os
+import tempfile
+
+import numba
+
+
+def _writable_cache():
+    """Point numba to a temporary cache when neither the package nor the home folder can be written."""
+    if "NUMBA_CACHE_DIR" in os.environ or os.access(os.path.dirname(__file__), os.W_OK):
+        return
+    home = os.path.expanduser("~")
+    if not os.access(home, os.W_OK):
+        numba.config.CACHE_DIR = os.path.join(tempfile.gettempdir(), f"slicer-qmri-kernels-{os.getuid()}")
+
+
+_writable_cache()
+
+
+def kernel(function=None, *, parallel=True, fastmath=False):
+    """Compile a voxel loop. `fastmath` only where NaN and Inf cannot occur. No parallel sums: bits must not
+    depend on the number of threads."""
+    compile_ = numba.njit(parallel=parallel, cache=True, fastmath=fastmath, nogil=True)
+    return compile_ if function is None else compile_(function)
+
+
+def inlined(function):
+    """Compile a small function that kernels call."""
+    return numba.njit(cache=True, fastmath=False, inline="always")(function)

@@ -1,0 +1,49 @@
+"""What comes out: a quantitative map with its uncertainty, quality and validity."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .geometry import Geometry, check_same_shape
+from .units import MAP_UNITS
+
+
+@dataclass(frozen=True, eq=False)
+class QuantitativeMap:
+    """One quantity on one grid.
+
+    Attributes:
+        name: R1, R2, R2star, PD or Chi.
+        values, sd: float32 [k, j, i] in `unit`, one standard deviation; 0 where not valid.
+        quality: float32 [k, j, i], what `quality_meaning` says.
+        valid: bool [k, j, i].
+        algorithm, reference: method and paper, for the sidecar.
+        parameters: acquisition parameters used, in BIDS names and units.
+        sources: names of what it was made from.
+        notes: sentences for the report (what was corrected, what is doubtful).
+    """
+
+    name: str
+    values: np.ndarray
+    sd: np.ndarray
+    quality: np.ndarray
+    valid: np.ndarray
+    geometry: Geometry
+    algorithm: str
+    reference: str
+    quality_meaning: str
+    parameters: dict = field(default_factory=dict)
+    sources: tuple = ()
+    notes: tuple = ()
+
+    def __post_init__(self):
+        check_same_shape(values=self.values, sd=self.sd, quality=self.quality, valid=self.valid)
+        for name in ("values", "sd", "quality"):
+            array = getattr(self, name)
+            clean = np.where(self.valid & np.isfinite(array), array, 0).astype(np.float32)
+            object.__setattr__(self, name, clean)
+
+    @property
+    def unit(self):
+        """Unit of values and sd."""
+        return MAP_UNITS[self.name]

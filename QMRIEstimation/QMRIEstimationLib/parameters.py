@@ -1,0 +1,126 @@
+"""A parameter is written once: default, unit, range and help stand in a frozen dataclass and feed every front end.
+
+A method declares `class FooOptions(Options)` beside its function; `settings.py` collects them. The panel, the TOML
+file, the command line and the provenance record are all made from the fields.
+"""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field, fields
+
+from .errors import InputError
+from .units import from_user, to_user, user_unit
+
+
+def param(default, unit, low, high, help):
+    """A number with its unit (the engine's) and the range it must lie in."""
+    return field(default=default, metadata={"unit": unit, "low": low, "high": high, "help": help})
+
+
+def choice(default, values, help):
+    """One of the given names."""
+    return field(default=default, metadata={"unit": "", "values": tuple(values), "help": help})
+
+
+def flag(default, help):
+    """Yes or no."""
+    return field(default=default, metadata={"unit": "", "values": (False, True), "help": help})
+
+
+@dataclass(frozen=True)
+class Options:
+    """Base of all parameter sets: checks every value against its declared range."""
+
+    def __post_init__(self):
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if not isinstance(value, Options):
+                check_value(f, value, f"{type(self).__name__}.{f.name}")
+
+
+def check_value(f, value, where):
+    """Raise InputError when `value` (engine's unit) is not what the field `f` declares."""
+    m = f.metadata
+    shown = json.dumps(_to_user(value, m["unit"]), default=str)
+    default = json.dumps(_to_user(f.default, m["unit"]))
+    if "values" in m:
+        ok = any(value is v if isinstance(v, bool) or isinstance(value, bool) else value == v for v in m["values"])
+    else:
+        ok = isinstance(value, (int, float)) and not isinstance(value, bool) and m["low"] <= value <= m["high"]
+        ok = ok and math.isfinite(value) and (isinstance(value, int) or not isinstance(f.default, int))
+    if not ok:
+        raise InputError(
+            f"{where} is {shown}, expected {expected(f)}; correct it, or delete the line for the default {default}."
+        )
+
+
+def expected(f):
+    """What a field accepts, in the user's unit: `0.01 to 0.66` or `one of "arlo", "nlls"`."""
+    m = f.metadata
+    if "values" in m:
+        return "one of " + ", ".join(json.dumps(v) for v in m["values"])
+    low, high = (f"{_to_user(m[k], m['unit']):g}" for k in ("low", "high"))
+    kind = "a whole number from " if isinstance(f.default, int) else ""
+    return f"{kind}{low} to {high} {user_unit(m['unit'])}".rstrip()
+
+
+def toml_lines(options, table=""):
+    """The TOML text of an option set, one line a parameter with its help, range and unit as a comment."""
+    nested = []
+    if table:
+        yield f"[{table}]"
+    for f in fields(options):
+        value = getattr(options, f.name)
+        if isinstance(value, Options):
+            nested.append((f.name, value))
+            continue
+        shown = json.dumps(_to_user(value, f.metadata["unit"]))
+        yield f"{f.name} = {shown}  # {f.metadata['help']}; {expected(f)}"
+    yield ""
+    for name, value in nested:
+        yield from toml_lines(value, f"{table}.{name}" if table else name)
+
+
+def from_table(options, values, where, table=""):
+    """Option set `options` with the values of a parsed TOML table put in; `where` names the file in errors.
+
+    Raises:
+        InputError: a name that does not exist, or a value out of its range.
+    """
+    known = {f.name: f for f in fields(options)}
+    changed = {}
+    for name, value in values.items():
+        path = f"{table}.{name}" if table else name
+        if name not in known:
+            close = ", ".join(sorted(known))
+            raise InputError(
+                f"{where}: {path} is not a parameter, expected one of {close}; "
+                "correct the name, or see `slicer-qmri config`."
+            )
+        current = getattr(options, name)
+        if isinstance(current, Options):
+            if not isinstance(value, dict):
+                raise InputError(f"{where}: {path} is a value, expected a table; write its parameters under [{path}].")
+            changed[name] = from_table(current, value, where, path)
+        else:
+            f = known[name]
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if number and isinstance(f.default, float):
+                value = float(from_user(value, f.metadata["unit"]))
+            check_value(f, value, f"{where}: {path}")
+            changed[name] = value
+    return dataclasses.replace(options, **changed)
+
+
+def as_user_dict(options):
+    """Nested dictionary of an option set in the user's units, for the provenance record."""
+    return {
+        f.name: as_user_dict(v) if isinstance(v, Options) else _to_user(v, f.metadata["unit"])
+        for f in fields(options)
+        for v in (getattr(options, f.name),)
+    }
+
+
+def _to_user(value, unit):
+    return float(f"{to_user(value, unit):.12g}") if isinstance(value, float) else value

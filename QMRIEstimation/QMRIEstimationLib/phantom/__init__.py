@@ -1,0 +1,1 @@
+"""The digital MS patient: object, physics of the sequences, and its files."""

@@ -1,0 +1,1 @@
+"""Magnetic susceptibility from the phase of multi-echo GRE."""

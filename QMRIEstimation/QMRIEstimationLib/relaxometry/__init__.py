@@ -1,0 +1,1 @@
+"""Relaxation rates and proton density from magnitudes."""

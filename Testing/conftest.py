@@ -1,0 +1,37 @@
+"""Fixtures every test may use."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("QMRI_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+
+
+@pytest.fixture
+def rng():
+    """A seeded random generator."""
+    return np.random.default_rng(20261123)
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Folder of real test data; tests that need it say so when it is absent."""
+    if not DATA.is_dir():
+        pytest.skip(f"real test data are not at {DATA}; set QMRI_TEST_DATA to their folder")
+    return DATA
+
+
+@pytest.fixture
+def oblique_matrix():
+    """IJK-to-RAS of an oblique grid with unequal voxel sides (0.8 x 0.9 x 1.4 mm), 25 degrees about an odd axis."""
+    axis = np.array([1.0, 2.0, 0.5]) / np.linalg.norm([1.0, 2.0, 0.5])
+    angle = np.deg2rad(25)
+    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    rotation = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation @ np.diag([0.8, 0.9, 1.4])
+    matrix[:3, 3] = (-20.0, 11.0, 5.0)
+    return matrix
