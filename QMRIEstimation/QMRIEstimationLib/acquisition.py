@@ -35,13 +35,14 @@ class Scan:
         role: what the scan is used for.
         name: how the user knows it (file or node name), used in messages.
         geometry: the grid, with B0 direction and acquired voxel size.
-        read: function returning (magnitude, phase): float32 [echo, k, j, i]; phase in rad with the convention
-            exp(+i 2 pi df TE) or None. Called each time the images are needed; raises InputError.
+        read: function returning (magnitude, phase): float32 [echo, k, j, i]; phase wrapped, in rad, with the sign it
+            was stored with, or None. Called each time the images are needed; raises InputError.
         echo_times: s, ascending, one for each image of the first axis.
         flip_angle: nominal, rad. repetition_time: s. spoiling_increment: rad. phase_cycle: rad (bSSFP).
         field_strength: T. imaging_frequency: Hz.
         has_phase: whether `read` returns a phase.
-        phase_polarity: what the header says about the sign of the phase: +1, -1, or 0 when it is silent.
+        phase_polarity: sign of the phase by the header: +1 for exp(+i 2 pi df TE), -1 for the opposite, 0 when the
+            header is silent.
         sources: names of the files or nodes the scan was made from, for the record.
         origin: where each parameter came from (parameter name -> "sidecar", "node attribute", ...).
         notes: what was found and mended or is doubtful, one sentence each.

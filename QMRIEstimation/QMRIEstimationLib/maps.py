@@ -47,3 +47,30 @@ class QuantitativeMap:
     def unit(self):
         """Unit of values and sd."""
         return MAP_UNITS[self.name]
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """Everything the pipeline made of one session.
+
+    Attributes:
+        session: what it was made from.
+        maps: name -> QuantitativeMap, only those that the data allowed.
+        geometry: the reference grid; all arrays below lie on it.
+        brain_mask: bool [k, j, i]. magnitude: float32, first echo, for pictures.
+        images: name -> float32 [k, j, i]: total_field and local_field (Hz), wrapped_phase (rad, last echo),
+            field_residual (rad).
+        notes: warnings and corrections, one sentence each.
+        figures: name -> number or text for the record (noise SD, medians, sign of the phase, reference offset).
+        timings: stage -> seconds.
+    """
+
+    session: object
+    maps: dict
+    geometry: Geometry
+    brain_mask: np.ndarray
+    magnitude: np.ndarray
+    images: dict = field(default_factory=dict)
+    notes: tuple = ()
+    figures: dict = field(default_factory=dict)
+    timings: dict = field(default_factory=dict)

@@ -106,10 +106,9 @@ def from_table(options, values, where, table=""):
         else:
             f = known[name]
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if number and isinstance(f.default, float):
-                value = float(from_user(value, f.metadata["unit"]))
-            check_value(f, value, f"{where}: {path}")
-            changed[name] = value
+            converts = number and isinstance(f.default, float)
+            changed[name] = float(from_user(value, f.metadata["unit"])) if converts else value
+            check_value(f, changed[name], f"{where}: {path}")
     return dataclasses.replace(options, **changed)
 
 
