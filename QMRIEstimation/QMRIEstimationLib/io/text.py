@@ -1,0 +1,44 @@
+"""Text and JSON files that appear whole or not at all."""
+
+import json
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+
+
+def write_text(path, text):
+    """Write UTF-8 text under its final name only when it is complete.
+
+    Characters that UTF-8 cannot hold (half-decoded file names) become question marks.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_bytes(text.encode("utf-8", errors="replace"))
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_json(path, value):
+    """Write a dictionary as JSON; numpy values become plain ones, NaN and infinity become null.
+
+    Raises:
+        TypeError: a value is neither plain nor numpy.
+    """
+    write_text(path, json.dumps(_plain(value), indent=2, allow_nan=False) + "\n")
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (np.ndarray, np.generic)):
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return os.fspath(value) if isinstance(value, os.PathLike) else value

@@ -1,0 +1,186 @@
+"""The group level: an index page and merged tables from the participant results on disk."""
+
+import csv
+import io
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from QMRIEstimationLib.errors import InputError
+from QMRIEstimationLib.io.derivatives import prefix, session_folder
+from QMRIEstimationLib.io.text import write_text
+
+from .index_page import LESION_TABLE, index_page
+from .thumbnail import thumbnail
+
+TABLES = (LESION_TABLE, "desc-regions_stats.tsv")
+SESSION = re.compile(r"sub-([A-Za-z0-9]+)(?:_ses-([A-Za-z0-9]+))?")
+
+
+@dataclass(frozen=True)
+class SessionResult:
+    """What lies on disk of one subject and session.
+
+    Attributes:
+        subject, session: labels without prefix. log: the latest record, {} when there is none.
+        made_by: the latest record of a run that was done, {} when there is none; the results on disk are its.
+        report: name of the HTML file, "" when there is none. thumbnail: data URI or "".
+        tables: file name -> list of rows (dictionaries) of this session's tables.
+    """
+
+    subject: str
+    session: str
+    log: dict
+    made_by: dict
+    report: str
+    thumbnail: str
+    tables: dict
+
+    @property
+    def name(self):
+        """`sub-01` or `sub-01_ses-02`."""
+        return prefix(self.subject, self.session)
+
+    @property
+    def failed(self):
+        """Whether the latest run did not end well."""
+        return self.log.get("status", "done") != "done"
+
+
+def group(output_dir, progress=None):
+    """Write index.html, the merged tables and participants.tsv of a derivative data set.
+
+    Args:
+        output_dir: where the participant level wrote. progress: optional callback progress(fraction, text).
+    Returns:
+        The number of sessions found.
+    Raises:
+        InputError: there is no folder, or no result of any subject in it.
+    """
+    output_dir = Path(output_dir)
+    if not output_dir.is_dir():
+        raise InputError(
+            f"{output_dir}: there is no such folder; run the participant level first, or correct the path."
+        )
+    problems = []
+    logs = _logs(output_dir, problems)
+    names = sorted(logs.keys() | _on_disk(output_dir))
+    if not names:
+        raise InputError(
+            f"{output_dir}: no results were found, expected sub-<label> folders or logs/sub-*.json; "
+            "run the participant level first."
+        )
+    results = []
+    for number, (subject, session) in enumerate(names):
+        if progress is not None:
+            progress(number / len(names), prefix(subject, session))
+        results.append(_result(output_dir, subject, session, logs.get((subject, session), []), problems))
+    rows_of = {name: _merged(results, name) for name in TABLES}
+    for name, rows in rows_of.items():
+        _replace_tsv(output_dir / name, rows)
+    _replace_tsv(output_dir / "participants.tsv", _participants(output_dir))
+    merged = [name for name, rows in rows_of.items() if rows]
+    write_text(output_dir / "index.html", index_page(results, problems, merged))
+    if progress is not None:
+        progress(1.0, "index page")
+    return len(results)
+
+
+def _logs(output_dir, problems):
+    """(subject, session) -> its records, latest last."""
+    found = {}
+    for path in sorted((output_dir / "logs").glob("sub-*.json")):
+        known = SESSION.match(path.name)
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            problems.append(f"logs/{path.name}: cannot be read as JSON ({error}); the run is not listed.")
+            continue
+        if known is None or not isinstance(record, dict):
+            problems.append(f"logs/{path.name}: is not the log of a run; it was left out.")
+            continue
+        found.setdefault((known[1], known[2] or ""), []).append(record)
+    return found
+
+
+def _on_disk(output_dir):
+    """(subject, session) of every result folder and report."""
+    found = set()
+    for path in output_dir.glob("sub-*"):
+        if path.is_dir():
+            label = path.name[len("sub-") :]
+            sessions = [folder.name[len("ses-") :] for folder in path.glob("ses-*") if folder.is_dir()]
+            found |= {(label, session) for session in sessions or [""]}
+        elif path.suffix == ".html" and (known := SESSION.fullmatch(path.stem)):
+            found.add((known[1], known[2] or ""))
+    return found
+
+
+def _result(output_dir, subject, session, logs, problems):
+    name = prefix(subject, session)
+    folder = session_folder(output_dir, subject, session)
+    report = f"{name}.html"
+    tables = {}
+    for kind in TABLES:
+        path = folder / "anat" / f"{name}_{kind}"
+        if path.is_file():
+            try:
+                tables[kind] = _read_tsv(path)
+            except ValueError as error:
+                problems.append(f"{path.name}: {error}; it is not in the merged table, run the subject again.")
+    try:
+        picture = thumbnail(folder / "anat", name)
+    except ValueError as error:  # InputError, or a sidecar that is no JSON
+        picture = ""
+        problems.append(f"{name}: no thumbnail: {error}")
+    return SessionResult(
+        subject=subject,
+        session=session,
+        log=logs[-1] if logs else {},
+        made_by=next((log for log in reversed(logs) if log.get("status") == "done"), {}),
+        report=report if (output_dir / report).is_file() else "",
+        thumbnail=picture,
+        tables=tables,
+    )
+
+
+def _read_tsv(path):
+    """Rows of a TSV file as dictionaries; ValueError when a row has not as many fields as the header."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        lines = list(csv.reader(file, delimiter="\t"))
+    if not lines:
+        raise ValueError("the table is empty, expected a header")
+    for number, line in enumerate(lines[1:], 2):
+        if len(line) != len(lines[0]):
+            raise ValueError(f"line {number} has {len(line)} fields, expected {len(lines[0])} as in the header")
+    return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+
+
+def _merged(results, kind):
+    """The rows of all sessions with participant and session in front."""
+    return [
+        {"participant_id": f"sub-{result.subject}", "session_id": f"ses-{result.session}" if result.session else "n/a"}
+        | row
+        for result in results
+        for row in result.tables.get(kind, ())
+    ]
+
+
+def _participants(output_dir):
+    """One row a subject that has a folder, as BIDS asks."""
+    names = sorted(path.name for path in output_dir.glob("sub-*") if path.is_dir())
+    return [{"participant_id": name} for name in names]
+
+
+def _replace_tsv(path, rows):
+    """Write rows as TSV, the columns in the order met, n/a where missing; without rows an old file is removed."""
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="n/a", delimiter="\t", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())

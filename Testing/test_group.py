@@ -1,0 +1,150 @@
+"""The group level: index page and merged tables."""
+
+import csv
+import shutil
+
+import pytest
+from fake_head import fake_estimate, fake_record
+from html_checks import HOSTILE, Page
+from QMRIEstimationLib.errors import InputError
+from QMRIEstimationLib.io.derivatives import session_folder, write_estimate
+from QMRIEstimationLib.io.text import write_json, write_text
+from QMRIEstimationLib.report.subject import write_report
+from QMRILesionStagingLib.cohort import group
+
+LESIONS = "lesion\tvolume_mm3\tstage\n1\t120\tchronic active\n2\t55\tindeterminate\n"
+
+
+def log(folder, name, time, **changed):
+    """Write a log as the participant level does."""
+    figures = {"R2star_median": 19.667, "brain_volume_ml": 1405.2}
+    write_json(folder / "logs" / f"{name}_{time}.json", fake_record(figures=figures) | changed)
+
+
+@pytest.fixture(scope="module")
+def participant(tmp_path_factory):
+    """Results of one subject on disk, made once."""
+    folder = tmp_path_factory.mktemp("participant")
+    estimate = fake_estimate(4.0)
+    write_estimate(session_folder(folder, "01"), estimate)
+    write_report(folder / "sub-01.html", estimate, fake_record())
+    log(folder, "sub-01", "20261123T100000000000Z")
+    return folder
+
+
+@pytest.fixture
+def results(participant, tmp_path):
+    """A copy of these results to be changed."""
+    return shutil.copytree(participant, tmp_path / "out")
+
+
+def rows(path):
+    """Rows of a TSV file as dictionaries."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def index(folder):
+    """The parsed index page."""
+    return Page((folder / "index.html").read_text(encoding="utf-8"))
+
+
+def test_index_shows_the_subject_with_picture_numbers_and_link(results):
+    assert group(results) == 1
+    page = index(results)
+    assert ("a", "href", "sub-01.html") in page.attributes
+    assert any(tag == "img" and value.startswith("data:image/webp") for tag, name, value in page.attributes)
+    assert "Subjects: 1. Sessions: 1, of these 1 done, 0 failed." in page.text
+    assert "done 1405.2 19.67" in page.text
+    assert rows(results / "participants.tsv") == [{"participant_id": "sub-01"}]
+    assert not (results / "desc-lesions_stats.tsv").exists()
+
+
+def test_failure_is_listed_first_with_its_sentence(results):
+    log(results, "sub-02_ses-1", "20261123T110000000000Z", status="failed", error="x.json: EchoTime is missing.")
+    assert group(results) == 2
+    page = index(results)
+    assert "1 failed sub-02_ses-1: x.json: EchoTime is missing." in page.text
+    assert [row["participant_id"] for row in rows(results / "participants.tsv")] == ["sub-01"]  # 02 has no folder
+
+
+@pytest.mark.parametrize("failed_last", [True, False])
+def test_latest_log_of_a_subject_wins(results, failed_last):
+    log(results, "sub-01", "20261123T110000000000Z", status="failed", error="Broken.")
+    if not failed_last:
+        log(results, "sub-01", "20261123T120000000000Z")
+    group(results)
+    text = index(results).text
+    assert ("Broken." in text) == failed_last
+    assert ("the results are of an earlier run" in text) == failed_last
+
+
+def test_tables_are_merged_with_participant_and_session_in_front(results):
+    write_text(results / "sub-01/anat/sub-01_desc-lesions_stats.tsv", LESIONS)
+    other = "lesion\tstage\trim_grade\n1\tearly active\tabsent\n"
+    write_text(results / "sub-03/ses-2/anat/sub-03_ses-2_desc-lesions_stats.tsv", other)
+    assert group(results) == 2
+    merged = rows(results / "desc-lesions_stats.tsv")
+    assert list(merged[0]) == ["participant_id", "session_id", "lesion", "volume_mm3", "stage", "rim_grade"]
+    assert [tuple(row.values()) for row in merged] == [
+        ("sub-01", "n/a", "1", "120", "chronic active", "n/a"),
+        ("sub-01", "n/a", "2", "55", "indeterminate", "n/a"),
+        ("sub-03", "ses-2", "1", "n/a", "early active", "absent"),
+    ]
+    assert ("a", "href", "desc-lesions_stats.tsv") in index(results).attributes
+    assert not (results / "desc-regions_stats.tsv").exists()
+
+
+def test_table_of_a_subject_that_is_gone_leaves_the_merged_one(results):
+    write_text(results / "sub-01/anat/sub-01_desc-regions_stats.tsv", "region\tmap\tmean\nNAWM\tR1\t1.0\n")
+    group(results)
+    assert (results / "desc-regions_stats.tsv").exists()
+    (results / "sub-01/anat/sub-01_desc-regions_stats.tsv").unlink()
+    group(results)
+    assert not (results / "desc-regions_stats.tsv").exists()
+
+
+def test_damaged_results_are_named_and_the_others_complete(results):
+    write_text(results / "sub-01/anat/sub-01_desc-lesions_stats.tsv", LESIONS)
+    write_text(results / "sub-04/anat/sub-04_desc-lesions_stats.tsv", "lesion\tstage\n1\n")
+    write_text(results / "sub-04/anat/sub-04_R2starmap.nii.gz", "no image")
+    write_text(results / "logs/sub-05_20261123T100000000000Z.json", "{")
+    group(results)
+    text = index(results).text
+    assert "sub-04_desc-lesions_stats.tsv: line 2 has 1 fields, expected 2" in text
+    assert "sub-04: no thumbnail: sub-04_R2starmap.nii.gz" in text
+    assert "logs/sub-05_20261123T100000000000Z.json: cannot be read as JSON" in text
+    assert len(rows(results / "desc-lesions_stats.tsv")) == 2
+
+
+def test_subject_made_with_other_parameters_is_named(results):
+    for label in ("02", "03"):
+        log(results, f"sub-{label}", "20261123T100000000000Z")
+    log(results, "sub-04", "20261123T100000000000Z", parameters={"qsm": {"method": "other"}})
+    group(results)
+    assert "sub-04: made with other parameters than the rest" in index(results).text
+
+
+def test_hostile_sentences_cannot_become_markup_in_the_index(results):
+    log(results, "sub-02", "20261123T110000000000Z", status="failed", error=HOSTILE)
+    log(results, "sub-03", "20261123T110000000000Z", warnings=[HOSTILE], started=HOSTILE)
+    group(results)
+    page = index(results)
+    assert "script" not in page.tags
+    assert page.text.count(HOSTILE) == 3
+
+
+def test_progress_reaches_one_and_names_the_subject(results):
+    seen = []
+    group(results, progress=lambda fraction, text: seen.append((fraction, text)))
+    assert seen[0] == (0.0, "sub-01") and seen[-1][0] == 1.0
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_folder_without_results_is_refused_with_what_to_do(tmp_path, exists):
+    folder = tmp_path / "none"
+    if exists:
+        folder.mkdir()
+    with pytest.raises(InputError, match="run the participant level first"):
+        group(folder)
+    assert not (folder / "index.html").exists()
