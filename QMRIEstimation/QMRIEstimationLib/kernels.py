@@ -12,7 +12,8 @@ def _writable_cache():
         return
     home = os.path.expanduser("~")
     if not os.access(home, os.W_OK):
-        numba.config.CACHE_DIR = os.path.join(tempfile.gettempdir(), f"slicer-qmri-kernels-{os.getuid()}")
+        user = getattr(os, "getuid", lambda: "user")()  # Windows has none
+        numba.config.CACHE_DIR = os.path.join(tempfile.gettempdir(), f"slicer-qmri-kernels-{user}")
 
 
 _writable_cache()

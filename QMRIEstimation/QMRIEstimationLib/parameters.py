@@ -4,6 +4,7 @@ A method declares `class FooOptions(Options)` beside its function; `settings.py`
 file, the command line and the provenance record are all made from the fields.
 """
 
+import argparse
 import dataclasses
 import json
 import math
@@ -119,6 +120,26 @@ def as_user_dict(options):
         for f in fields(options)
         for v in (getattr(options, f.name),)
     }
+
+
+def add_arguments(parser, options, names):
+    """Give an argparse parser one option a parameter, in the user's units; `names` gives some a shorter spelling."""
+    for f in fields(options):
+        unit = user_unit(f.metadata["unit"])
+        spelled = [names[f.name]] if f.name in names else []
+        spelled.append("--" + f.name.replace("_", "-"))
+        text = f"{f.metadata['help']}, {expected(f)} (default {_to_user(f.default, f.metadata['unit'])})"
+        if isinstance(f.default, bool):
+            parser.add_argument(*spelled, dest=f.name, action=argparse.BooleanOptionalAction, help=f.metadata["help"])
+        else:
+            kind = type(f.default)
+            parser.add_argument(*spelled, dest=f.name, type=kind, metavar=unit.upper() or "VALUE", help=text)
+
+
+def from_arguments(options, arguments):
+    """Option set with the values that were given on the command line."""
+    given = {f.name: getattr(arguments, f.name) for f in fields(options)}
+    return from_table(options, {name: value for name, value in given.items() if value is not None}, "command line")
 
 
 def _to_user(value, unit):

@@ -1,0 +1,127 @@
+"""The results of one session as files of a BIDS derivative data set; a folder appears whole or not at all."""
+
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from .. import __version__
+from .nifti import write_image
+from .text import write_json, write_text
+
+BIDS_VERSION = "1.10.0"
+IGNORED = "*.html\nlogs/\nxfm/\ndesc-*_stats.tsv\n*_stats.tsv\n"
+
+
+def prefix(subject, session=""):
+    """`sub-01` or `sub-01_ses-02`."""
+    return f"sub-{subject}" + (f"_ses-{session}" if session else "")
+
+
+def session_folder(output_dir, subject, session=""):
+    """Where the files of a session lie."""
+    folder = Path(output_dir) / f"sub-{subject}"
+    return folder / f"ses-{session}" if session else folder
+
+
+def prepare_dataset(output_dir, bids_dir):
+    """Write what makes a folder a derivative data set; existing files of this kind are brought up to date."""
+    output_dir = Path(output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    raw = os.path.relpath(Path(bids_dir).resolve(), output_dir.resolve()).replace(os.sep, "/")
+    write_json(
+        output_dir / "dataset_description.json",
+        {
+            "Name": "Quantitative maps",
+            "BIDSVersion": BIDS_VERSION,
+            "DatasetType": "derivative",
+            "License": "as the raw data set",
+            "GeneratedBy": [
+                {
+                    "Name": "slicer-qmri",
+                    "Version": __version__,
+                    "CodeURL": "https://github.com/QuantitativeMRI/SlicerQuantitativeMRI",
+                }
+            ],
+            "SourceDatasets": [{"URL": raw}],
+            "DatasetLinks": {"raw": raw},
+        },
+    )
+    write_text(output_dir / ".bidsignore", IGNORED)
+
+
+@contextmanager
+def whole_folder(final):
+    """A temporary folder beside `final` that takes its place when the block ends well, and vanishes otherwise."""
+    final = Path(final)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+    try:
+        temporary.chmod(0o755)  # mkdtemp keeps others out; results are for the group
+        yield temporary
+        if final.exists():
+            old = temporary.with_name(temporary.name + "-old")
+            os.rename(final, old)
+            os.rename(temporary, final)
+            shutil.rmtree(old)
+        else:
+            os.rename(temporary, final)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if not any(final.parent.iterdir()):
+            final.parent.rmdir()
+
+
+def write_estimate(folder, estimate):
+    """Write maps, masks and field maps of an Estimate below `folder`, in the names of the contract.
+
+    Returns:
+        Names of the files written, relative to `folder`, in order.
+    """
+    folder = Path(folder)
+    name = prefix(estimate.session.subject, estimate.session.session)
+    for map_name, result in estimate.maps.items():
+        described = {
+            "Units": result.unit if map_name != "PD" else "arbitrary",
+            "SkullStripped": bool(not (result.valid & ~estimate.brain_mask).any()),
+            "Sources": [f"bids:raw:{source}" for source in result.sources],
+            "EstimationAlgorithm": result.algorithm,
+            "EstimationReference": result.reference,
+            **result.parameters,
+        }
+        stem = f"anat/{name}"
+        _image(folder, f"{stem}_{map_name}map", result.values, result.geometry, described)
+        uncertainty = described | {"Description": "one standard deviation, propagated from the measured noise"}
+        _image(folder, f"{stem}_desc-uncertainty_{map_name}map", result.sd, result.geometry, uncertainty)
+        quality = described | {"Units": "arbitrary", "Description": result.quality_meaning}
+        _image(folder, f"{stem}_desc-quality_{map_name}map", result.quality, result.geometry, quality)
+        region = {"Type": "ROI", "Description": f"where {map_name} is valid"}
+        _mask(folder, f"{stem}_desc-{map_name}_mask", result.valid, result.geometry, region)
+    _mask(folder, f"anat/{name}_label-brain_mask", estimate.brain_mask, estimate.geometry, {"Type": "Brain"})
+    _field_maps(folder, name, estimate)
+    return sorted(str(p.relative_to(folder)).replace(os.sep, "/") for p in folder.rglob("*") if p.is_file())
+
+
+def _field_maps(folder, name, estimate):
+    kinds = {"total_field": "total", "local_field": "local"}
+    present = {kind: estimate.images[image] for image, kind in kinds.items() if image in estimate.images}
+    if not present:
+        return
+    described = {"SkullStripped": True, "Units": "Hz"}
+    for kind, image in present.items():
+        text = f"{kind} field over the brain, positive where the Larmor frequency is higher"
+        stem = f"fmap/{name}_desc-{kind}_fieldmap"
+        _image(folder, stem, image, estimate.geometry, described | {"Description": text})
+    _image(folder, f"fmap/{name}_magnitude", estimate.magnitude, estimate.geometry, {"SkullStripped": False})
+
+
+def _image(folder, stem, array, geometry, sidecar, dtype=np.float32):
+    write_image(folder / f"{stem}.nii.gz", array, geometry, dtype=dtype)
+    write_json(folder / f"{stem}.json", sidecar)
+
+
+def _mask(folder, stem, mask, geometry, sidecar):
+    _image(folder, stem, mask.astype(np.uint8), geometry, sidecar | {"SkullStripped": True}, np.uint8)

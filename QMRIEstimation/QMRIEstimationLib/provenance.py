@@ -1,0 +1,60 @@
+"""What a run was made from and with: the record in logs/ and in the report."""
+
+import hashlib
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from . import __version__
+from .io.derivatives import prefix
+from .io.text import write_json
+from .parameters import as_user_dict
+
+PACKAGES = ("numpy", "scipy", "SimpleITK", "numba", "nibabel")
+
+
+def software():
+    """Names and versions of what computes."""
+    return {
+        "name": "slicer-qmri",
+        "version": __version__,
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+    }
+
+
+def run_record(settings, bids_dir, sources):
+    """The part of the record that depends on input and parameters only, so that equal runs give equal reports."""
+    return {
+        "software": software(),
+        "parameters": as_user_dict(settings),
+        "inputs": [{"file": name, "sha256": file_hash(Path(bids_dir) / name)} for name in sources],
+    }
+
+
+def file_hash(path):
+    """SHA-256 of a file, hexadecimal; empty when the file is not below the data set."""
+    if not path.is_file():
+        return ""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_log(output_dir, subject, session, record, started):
+    """Write `logs/sub-01_<UTC>.json`: the record, when the run was started, by which command and how it ended."""
+    now = datetime.now(UTC)
+    folder = Path(output_dir) / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{prefix(subject, session)}_{now:%Y%m%dT%H%M%S%fZ}.json"
+    times = {
+        "participant_id": f"sub-{subject}",
+        "session_id": f"ses-{session}" if session else "",
+        "command": " ".join(sys.argv),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "started": f"{started:%Y-%m-%dT%H:%M:%SZ}",
+        "duration_s": round((now - started).total_seconds(), 2),
+    }
+    write_json(path, times | record)
+    return path

@@ -1,0 +1,39 @@
+"""Every parameter of every step in one place: what `slicer-qmri config` prints and `--config` reads."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import InputError
+from .mask import MaskOptions
+from .parameters import Options, from_table
+from .qsm.chain import QsmOptions
+from .relaxometry.r2star import R2starOptions
+
+
+@dataclass(frozen=True)
+class Settings(Options):
+    """All option sets; the names are the tables of the TOML file."""
+
+    r2star: R2starOptions = R2starOptions()
+    mask: MaskOptions = MaskOptions()
+    qsm: QsmOptions = QsmOptions()
+
+
+def read_settings(path):
+    """Settings from a TOML file; what it does not name keeps its default.
+
+    Raises:
+        InputError: the file is missing, is no TOML, or holds a wrong name or value.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"{path}: the file cannot be read ({error.strerror}); give --config an existing TOML file, "
+            "such as `slicer-qmri config` prints."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a TOML file ({error}); compare with `slicer-qmri config`.") from None
+    return from_table(Settings(), values, path.name)

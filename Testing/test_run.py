@@ -1,0 +1,206 @@
+"""The command `slicer-qmri`: what it writes, how it ends, and that one bad subject harms no other."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+
+import nibabel
+import numpy as np
+import pytest
+from bad_input import BAD_INPUTS
+from bids_tree import R2STAR, make_bids_tree
+from QMRIEstimationLib import cli
+
+CONTRACT = {
+    "anat/sub-01_R2starmap.nii.gz",
+    "anat/sub-01_desc-uncertainty_R2starmap.nii.gz",
+    "anat/sub-01_desc-quality_R2starmap.nii.gz",
+    "anat/sub-01_desc-R2star_mask.nii.gz",
+    "anat/sub-01_Chimap.nii.gz",
+    "anat/sub-01_desc-uncertainty_Chimap.nii.gz",
+    "anat/sub-01_desc-quality_Chimap.nii.gz",
+    "anat/sub-01_desc-Chi_mask.nii.gz",
+    "anat/sub-01_label-brain_mask.nii.gz",
+    "fmap/sub-01_desc-total_fieldmap.nii.gz",
+    "fmap/sub-01_desc-local_fieldmap.nii.gz",
+    "fmap/sub-01_magnitude.nii.gz",
+}
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    """A tiny raw data set of two subjects; copy it before damaging it."""
+    return make_bids_tree(tmp_path_factory.mktemp("tiny") / "raw")
+
+
+@pytest.fixture(scope="module")
+def results(clean, tmp_path_factory):
+    """Its participant and group results."""
+    output = tmp_path_factory.mktemp("results") / "maps"
+    assert cli.main(["run", str(clean), str(output), "participant"]) == cli.DONE
+    assert cli.main(["run", str(clean), str(output), "group"]) == cli.DONE
+    return output
+
+
+def test_every_file_of_the_contract_is_written_with_a_sidecar(results):
+    written = {str(p.relative_to(results / "sub-01")) for p in (results / "sub-01").rglob("*.nii.gz")}
+    assert written == CONTRACT
+    for name in CONTRACT:
+        sidecar = json.loads((results / "sub-01" / name.replace(".nii.gz", ".json")).read_text())
+        assert "SkullStripped" in sidecar
+    assert (results / "sub-01.html").stat().st_size > 1000
+    assert (results / "index.html").exists()
+    assert not [p for p in results.rglob(".*") if p.name != ".bidsignore"]
+
+
+def test_maps_lie_on_the_grid_of_the_multi_echo_scan_and_hold_no_nan(clean, results):
+    raw = nibabel.load(clean / "sub-01" / "anat" / "sub-01_echo-1_part-mag_MEGRE.nii.gz")
+    for name in CONTRACT:
+        image = nibabel.load(results / "sub-01" / name)
+        assert np.array_equal(image.affine, raw.affine)
+        assert np.isfinite(image.get_fdata()).all()
+
+
+def test_r2star_of_the_tiny_brain_is_what_it_was_made_with(results):
+    values, sd, valid, brain = (
+        nibabel.load(results / "sub-01" / "anat" / f"sub-01_{name}.nii.gz").get_fdata()
+        for name in ("R2starmap", "desc-uncertainty_R2starmap", "desc-R2star_mask", "label-brain_mask")
+    )
+    inside = (valid > 0) & (brain > 0)
+    # The median over n voxels spreads by 1.25 SD / sqrt(n); the core is 5 % of the ball, far from its median.
+    assert abs(np.median(values[inside]) - R2STAR) < 5 * 1.25 * np.median(sd[inside]) / np.sqrt(inside.sum()) + 0.5
+    assert (values[valid == 0] == 0).all()
+
+
+def test_log_holds_inputs_parameters_and_versions(results):
+    (path,) = (results / "logs").glob("sub-01_*.json")
+    log = json.loads(path.read_text())
+    assert log["status"] == "done"
+    assert {"numpy", "numba"} <= set(log["software"]["packages"])
+    assert log["parameters"]["r2star"]["method"] == "nlls"
+    hashes = {entry["file"]: entry["sha256"] for entry in log["inputs"]}
+    assert hashes["sub-01/anat/sub-01_echo-1_part-mag_MEGRE.nii.gz"]
+    assert all(len(value) == 64 for value in hashes.values())
+    assert log["outputs"]
+
+
+@pytest.mark.parametrize("case", BAD_INPUTS, ids=lambda case: case.name)
+def test_bad_input_ends_in_one_sentence_and_harms_no_other_subject(case, clean, tmp_path, capsys):
+    raw = tmp_path / "raw"
+    shutil.copytree(clean, raw)
+    case.damage(raw)
+    output = tmp_path / "maps"
+    assert cli.main(["run", str(raw), str(output), "participant"]) == cli.SOME_FAILED
+    lines = [line for line in capsys.readouterr().err.splitlines() if "failed" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("sub-01: failed: ")
+    for word in case.words:
+        assert word in lines[0]
+    assert "-v shows where" not in lines[0]  # that would be a bug of ours, not a problem of the input
+    assert not (output / "sub-01").exists()
+    assert not (output / "sub-01.html").exists()
+    assert (output / "sub-02" / "anat" / "sub-02_R2starmap.nii.gz").exists()
+    assert (output / "sub-02.html").exists()
+
+
+@pytest.mark.parametrize("case", [c for c in BAD_INPUTS if c.stage == "phase"], ids=lambda case: case.name)
+def test_bad_phase_leaves_r2star_to_those_who_ask_for_it_alone(case, clean, tmp_path):
+    raw = tmp_path / "raw"
+    shutil.copytree(clean, raw)
+    case.damage(raw)
+    command = ["run", str(raw), str(tmp_path / "maps"), "participant", "--participant-label", "01"]
+    assert cli.main([*command, "--maps", "R2star"]) == cli.DONE
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["run", "{raw}/nowhere", "{out}", "participant"], "there is no such folder"),
+        (["run", "{raw}", "{out}", "participant", "--participant-label", "sub-09"], "09"),
+        (["run", "{raw}", "{out}", "participant", "--config", "{raw}/none.toml"], "none.toml"),
+        (["run", "{raw}", "{out}", "participant", "--config", "{raw}/dataset_description.json"], "not a TOML file"),
+        (["run", "{raw}", "{out}", "participant", "--derivatives", "rater"], "NAME=PATH"),
+        (["run", "{raw}", "{out}", "participant", "--maps", "T9"], "T9"),
+        (["run", "{raw}", "{out}", "participant", "--threads", "0"], "--threads"),
+        (["run", "{raw}", "{out}", "everyone"], "everyone"),
+        (["run", "{raw}", "{out}", "group"], "{out}"),
+        ([], "COMMAND"),
+    ],
+)
+def test_wrong_call_exits_with_2_and_writes_nothing(words, sentence, clean, tmp_path, capsys):
+    places = {"raw": str(clean), "out": str(tmp_path / "maps")}
+    assert cli.main([word.format(**places) for word in words]) == cli.WRONG_CALL
+    assert sentence.format(**places) in capsys.readouterr().err
+    assert not (tmp_path / "maps").exists()
+
+
+def test_options_may_be_spelled_with_underscores_and_labels_with_prefix(clean, tmp_path):
+    command = ["run", str(clean), str(tmp_path / "maps"), "participant", "--participant_label=sub-02"]
+    assert cli.main(command) == cli.DONE
+    assert not (tmp_path / "maps" / "sub-01").exists()
+    assert (tmp_path / "maps" / "sub-02").exists()
+
+
+def test_stop_on_first_crash_leaves_the_rest_undone(clean, tmp_path):
+    raw = tmp_path / "raw"
+    shutil.copytree(clean, raw)
+    BAD_INPUTS[0].damage(raw)
+    command = ["run", str(raw), str(tmp_path / "maps"), "participant", "--stop-on-first-crash"]
+    assert cli.main(command) == cli.SOME_FAILED
+    assert not (tmp_path / "maps" / "sub-02").exists()
+
+
+def test_failure_of_a_second_run_keeps_the_results_of_the_first(clean, tmp_path):
+    raw, output = tmp_path / "raw", tmp_path / "maps"
+    shutil.copytree(clean, raw)
+    assert cli.main(["run", str(raw), str(output), "participant"]) == cli.DONE
+    before = checksums(output)
+    BAD_INPUTS[0].damage(raw)
+    assert cli.main(["run", str(raw), str(output), "participant"]) == cli.SOME_FAILED
+    assert checksums(output) == before
+
+
+def test_two_runs_with_different_thread_counts_are_byte_identical(clean, tmp_path):
+    for threads in ("1", "2"):
+        command = [sys.executable, "-m", "QMRIEstimationLib", "run", str(clean), str(tmp_path / threads)]
+        subprocess.run([*command, "participant", "--threads", threads], check=True, env=environment())
+    assert checksums(tmp_path / "1") == checksums(tmp_path / "2")
+
+
+def test_derivative_data_set_passes_the_bids_validator(results):
+    validate(results)
+
+
+def test_printed_configuration_reads_back(clean, tmp_path, capsys):
+    assert cli.main(["config"]) == cli.DONE
+    config = tmp_path / "all.toml"
+    config.write_text(capsys.readouterr().out)
+    command = ["run", str(clean), str(tmp_path / "maps"), "participant", "--config", str(config)]
+    assert cli.main([*command, "--participant-label", "01"]) == cli.DONE
+
+
+def environment():
+    """Environment in which a new Python finds the package of this checkout."""
+    import os
+
+    return os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if "QMRI" in p)}
+
+
+def checksums(folder):
+    """Bytes of everything but the logs, which hold the time and the command."""
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and "logs" not in p.parts
+    }
+
+
+def validate(folder):
+    """Run the official validator; any error fails."""
+    validator = shutil.which("bids-validator-deno", path=str(sys.prefix) + "/bin") or "bids-validator-deno"
+    done = subprocess.run([validator, "--format", "json", str(folder)], capture_output=True, text=True, check=False)
+    issues = json.loads(done.stdout)["issues"]["issues"]
+    errors = [issue for issue in issues if issue["severity"] == "error"]
+    assert not errors, errors
