@@ -41,6 +41,7 @@ class Scan:
         flip_angle: nominal, rad. repetition_time: s. spoiling_increment: rad. phase_cycle: rad (bSSFP).
         field_strength: T. imaging_frequency: Hz.
         has_phase: whether `read` returns a phase.
+        phase_problem: why the phase cannot be used for susceptibility, as a sentence with its cure; empty when it can.
         phase_polarity: sign of the phase by the header: +1 for exp(+i 2 pi df TE), -1 for the opposite, 0 when the
             header is silent.
         sources: names of the files or nodes the scan was made from, for the record.
@@ -60,6 +61,7 @@ class Scan:
     field_strength: float | None = None
     imaging_frequency: float | None = None
     has_phase: bool = False
+    phase_problem: str = ""
     phase_polarity: int = 0
     manufacturer: str = ""
     is_2d: bool = False

@@ -1,0 +1,166 @@
+"""What a rater or another program drew: brain mask, lesions and tissue labels from derivative data sets."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from .names import images_in
+from .nifti import read_header, read_image, relative_name
+
+PROGRAM = "slicer-qmri"  # its own results are not taken for a rater's
+LESIONS = ("l", "lesion", "lesions")
+FREESURFER = {  # FreeSurfer and SynthSeg number the same
+    2: "WM left", 41: "WM right", 3: "cortex left", 42: "cortex right", 4: "CSF left", 43: "CSF right",
+    7: "cerebellum WM left", 46: "cerebellum WM right", 8: "cerebellum cortex left", 47: "cerebellum cortex right",
+    10: "thalamus left", 49: "thalamus right", 11: "caudate left", 50: "caudate right",
+    12: "putamen left", 51: "putamen right", 13: "pallidum left", 52: "pallidum right", 14: "CSF third ventricle",
+    15: "CSF fourth ventricle", 16: "brainstem", 17: "hippocampus left", 53: "hippocampus right",
+    18: "amygdala left", 54: "amygdala right", 24: "CSF", 26: "accumbens left", 58: "accumbens right",
+    28: "ventral DC left", 60: "ventral DC right", 77: "WM hypointensities",
+}  # fmt: skip
+
+
+def drawings(bids_dir, subject, session, derivatives=None):
+    """Brain mask, lesions and tissue labels of one visit, from the first derivative that has each.
+
+    Args:
+        derivatives: name -> folder; None for every folder in `bids_dir/derivatives` but this program's own results.
+    Returns:
+        brain_mask, lesions: None or function -> (array [k, j, i], Geometry); bool, and int32 with one label a lesion
+            where instances were drawn (else 1). tissue: None or function -> (int32 array, Geometry, names), names
+            mapping label -> name. sources: file names relative to `bids_dir`. notes.
+    """
+    folders = _folders(bids_dir) if derivatives is None else [Path(folder) for folder in derivatives.values()]
+    files = [(root, file) for root in folders for file in _images(root, subject, session)]
+    kinds = (
+        ("brain mask", [f for f in files if _is_brain(f[1])], _mask),
+        ("lesion", sorted((f for f in files if _is_lesion(f[1])), key=lambda f: f[1].suffix != "dseg"), _labels),
+        ("tissue label", [f for f in files if f[1].suffix == "dseg" and not _is_result(f[1])], _tissue),
+    )
+    functions, sources, notes = [], [], []
+    for what, found, reader in kinds:
+        functions.append(reader(*found[0]) if found else None)
+        if found:
+            read_header(found[0][1].path)  # a damaged file is named before hours of work
+            sources.append(relative_name(found[0][1].path, bids_dir))
+        if len(found) > 1:
+            notes.append(
+                f"{found[0][1].name}: was taken as {what} image; {len(found) - 1} more were found, choose with "
+                "--derivatives."
+            )
+    return *functions, tuple(sources), tuple(notes)
+
+
+def _folders(bids_dir):
+    folders = sorted(p for p in (Path(bids_dir) / "derivatives").glob("*") if p.is_dir())
+    return [folder for folder in folders if PROGRAM not in _generators(folder)]
+
+
+def _generators(folder):
+    path = folder / "dataset_description.json"
+    try:
+        description = json.loads(path.read_text(encoding="utf-8-sig")) if path.is_file() else {}
+        return [entry.get("Name") for entry in description.get("GeneratedBy", [])]
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{path}: is not a valid dataset_description.json ({error}); correct the file.") from error
+
+
+def _images(root, subject, session):
+    """Images of the visit, and of the subject where no session is named, in the space they were scanned in."""
+    top = root / f"sub-{subject}"
+    places = [top / f"ses-{session}", top] if session else [top]
+    folders = [folder for place in places for folder in (place / "anat", place)]
+    return [
+        file
+        for folder in folders
+        for file in images_in(folder)
+        if file.entities.get("sub") == subject
+        and file.entities.get("ses", session) == session
+        and file.entities.get("space", "orig") in ("orig", "native")
+    ]
+
+
+def _is_brain(file):
+    named = {file.entities.get("label", "").lower(), file.entities.get("desc", "").lower()}
+    return file.suffix == "mask" and "brain" in named
+
+
+def _is_lesion(file):
+    if file.suffix == "dseg":
+        return file.entities.get("seg", "").lower() in LESIONS
+    return file.suffix == "mask" and file.entities.get("label", "").lower() in LESIONS
+
+
+def _is_result(file):
+    return file.entities.get("seg", "").lower() in (*LESIONS, "stages")
+
+
+def _mask(_, file):
+    def read():
+        array, geometry, _info = _volume(file)
+        if not array.any():
+            raise InputError(f"{file.name}: the mask is empty, expected voxels above 0; draw it or remove the file.")
+        return array > 0.5, geometry
+
+    return read
+
+
+def _labels(_, file):
+    def read():
+        array, geometry, _info = _volume(file)
+        return _whole_numbers(array, file), geometry
+
+    return read
+
+
+def _tissue(root, file):
+    def read():
+        array, geometry, _info = _volume(file)
+        labels = _whole_numbers(array, file)
+        return labels, geometry, _names(root, file, labels)
+
+    return read
+
+
+def _volume(file):
+    array, geometry, info = read_image(file.path)
+    if array.ndim != 3 or info.is_complex:
+        raise InputError(f"{file.name}: has shape {array.shape}, expected one volume of labels; split it.")
+    return array, geometry, info
+
+
+def _whole_numbers(array, file):
+    labels = np.rint(array)
+    worst = float(np.abs(array - labels).max())
+    if worst > 1e-3 or labels.min() < 0:
+        raise InputError(
+            f"{file.name}: holds numbers such as {array.flat[int(np.abs(array - labels).argmax())]:g}, expected labels "
+            "0, 1, 2, ...; save it with nearest-neighbour interpolation."
+        )
+    return labels.astype(np.int32)
+
+
+def _names(root, file, labels):
+    """Label -> name from the TSV beside the image or above it, else by FreeSurfer's numbers."""
+    stem = file.name.removesuffix(file.extension)
+    candidates = [file.path.with_name(f"{stem}.tsv"), *sorted(root.glob("*dseg.tsv"))]
+    table = next((path for path in candidates if path.is_file()), None)
+    if table is not None:
+        with open(table, encoding="utf-8-sig", newline="") as lines:
+            rows = list(csv.DictReader(lines, delimiter="\t"))
+        try:
+            return {int(row["index"]): row["name"].strip() for row in rows}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"{table.name}: expected columns index (whole number) and name; correct the table."
+            ) from error
+    present = {int(v) for v in np.unique(labels) if v}
+    if len(present) >= 3 and len(present & set(FREESURFER)) >= 0.5 * len(present) and 2 in present:
+        return {label: FREESURFER[label] for label in present & set(FREESURFER)}
+    raise InputError(
+        f"{file.name}: there is no {stem}.tsv to name its labels and they are not FreeSurfer's; add the table with "
+        "the columns index and name."
+    )
