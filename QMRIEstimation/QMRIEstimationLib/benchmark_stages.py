@@ -1,0 +1,139 @@
+"""The stages that `slicer-qmri benchmark` times, each with the floor it is measured against."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+
+from . import benchmark_peers as peers
+from .fft import padded_shape
+
+COPIES, FFTS = "copies", "FFTs"
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One row of the table.
+
+    Attributes:
+        name: what is done. run: function without arguments that does it.
+        voxels: it works on. unit: "copies" for voxelwise work, "FFTs" for work on a field.
+        floor: function without arguments to time as that unit. peers: programs that do the same.
+    """
+
+    name: str
+    run: object
+    voxels: int
+    unit: str
+    floor: object
+    peers: tuple = ()
+
+
+def copy_floor(inputs, outputs):
+    """Function that reads all bytes of `inputs` and writes as many as `outputs` have into a fresh array, by numpy."""
+    source = np.ones(-(-sum(a.nbytes for a in inputs) // 4), np.float32)
+    wanted = -(-sum(a.nbytes for a in outputs) // 4)
+
+    def run():
+        fresh = np.empty(wanted, np.float32)
+        for start in range(0, wanted, source.size):
+            part = fresh[start : start + source.size]
+            part[...] = source[: part.size]
+        if source.size > wanted:
+            source[wanted:].max()
+        return fresh
+
+    return run
+
+
+def fft_floor(shape):
+    """Function that makes one real FFT of a float32 grid of `shape` on one core."""
+    grid = np.ones(shape, np.float32)
+    return lambda: scipy.fft.rfftn(grid, workers=1)
+
+
+def stages(scan):
+    """All stages on a benchmark_data.BenchmarkScan, in the order of the pipeline."""
+    return [*_voxelwise(scan), *_field_work(scan)]
+
+
+def _voxelwise(scan):
+    from .noise import noise_sd
+    from .relaxometry.dephasing import field_differences
+    from .relaxometry.r2star import R2STAR_METHODS, R2starOptions, fit_r2star
+
+    inputs = scan.tissue, scan.everywhere
+    images = scan.tissue[:4]  # R2*, SD, quality and S0 have the bytes of four images
+    floor = copy_floor(inputs, (images, scan.everywhere))
+    beside = {"nlls": peers.NLLS_PEERS, "log-linear": peers.LOG_LINEAR_PEERS}
+    voxels = scan.everywhere.size
+    yield Stage("noise SD", lambda: noise_sd(scan.magnitude), voxels, COPIES, copy_floor(inputs[:1], ()))
+    for method in R2STAR_METHODS:
+        options = R2starOptions(method=method)
+
+        def run(options=options):
+            return fit_r2star(scan.tissue, scan.echo_times, scan.noise_sd, scan.everywhere, options)
+
+        yield Stage(f"R2* {method} with SD", run, voxels, COPIES, floor, beside.get(method, ()))
+    differences = field_differences(scan.total_field, scan.everywhere, scan.geometry)
+
+    def corrected():
+        return fit_r2star(scan.tissue, scan.echo_times, scan.noise_sd, scan.everywhere, R2starOptions(), differences)
+
+    floor = copy_floor((*inputs, differences), (images, scan.everywhere))
+    yield Stage("R2* nlls, field gradients", corrected, voxels, COPIES, floor)
+
+
+def _field_work(scan):
+    from .mask import brain_mask
+    from .qsm.background import VsharpOptions, vsharp
+    from .qsm.field import field_map
+    from .qsm.inversion import InversionOptions, invert_closed_form
+    from .qsm.unwrap import laplacian_unwrap, unwrap
+
+    mask, geometry, wrapped = scan.mask, scan.geometry, scan.phase[-1]
+    voxels = mask.size
+    plain = fft_floor(padded_shape(mask.shape))
+    reach = [
+        n + int(np.ceil(VsharpOptions().max_radius / h)) for n, h in zip(mask.shape, geometry.voxel_size, strict=True)
+    ]
+    yield Stage("brain mask", lambda: brain_mask(scan.magnitude, geometry), voxels, FFTS, plain)
+    yield Stage(
+        "Laplacian unwrapping",
+        lambda: laplacian_unwrap(wrapped, mask, geometry),
+        voxels,
+        FFTS,
+        fft_floor(padded_shape(mask.shape, 0.05)),
+        peers.LAPLACIAN_PEERS,
+    )
+    yield Stage(
+        "unwrapping",
+        lambda: unwrap(wrapped, scan.magnitude[-1], mask, geometry),
+        voxels,
+        FFTS,
+        plain,
+        peers.UNWRAP_PEERS,
+    )
+    yield Stage(
+        "field map of all echoes",
+        lambda: field_map(scan.magnitude, scan.phase, scan.echo_times, mask, geometry, scan.noise_sd),
+        voxels,
+        FFTS,
+        plain,
+    )
+    yield Stage(
+        "background field, V-SHARP",
+        lambda: vsharp(scan.total_field, mask, geometry),
+        voxels,
+        FFTS,
+        fft_floor(padded_shape(reach)),
+        peers.BACKGROUND_PEERS,
+    )
+    yield Stage(
+        "closed-form inversion with SD",
+        lambda: invert_closed_form(scan.local_field_ppm, scan.field_sd_ppm, mask, geometry),
+        voxels,
+        FFTS,
+        fft_floor(padded_shape(mask.shape, InversionOptions().padding)),
+        peers.INVERSION_PEERS,
+    )
