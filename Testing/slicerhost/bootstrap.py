@@ -1,0 +1,104 @@
+"""Put the host together: `scene()` for nodes only, `start()` for panels, `load_module()` as the module factory does."""
+
+import importlib
+import os
+import sys
+import types
+from pathlib import Path
+
+OWN = Path(__file__).parent / "own"
+_state = {"python_files": None, "app": None}
+
+
+def python_files():
+    """Folder of the Python files in use: that of `SLICERHOST_PYTHON_FILES` (Slicer's own), else the stand-ins."""
+    return os.environ.get("SLICERHOST_PYTHON_FILES") or str(OWN)
+
+
+def scene():
+    """The `slicer` package with a real scene and the base classes that slicer-core lacks; imports no Qt.
+
+    Slicer's own base classes import `qt` at the top, so with them the panel half is started as well.
+    """
+    import slicer
+
+    if _state["python_files"] is None:
+        folder = python_files()
+        slicer.__path__.insert(0, folder)
+        _state["python_files"] = folder
+        slicer.mrmlScene = slicer.vtkMRMLScene()
+        slicer.mrmlScene.SetUndoOff()
+        if folder != str(OWN):
+            start()
+    return slicer
+
+
+def start():
+    """`scene()` with `qt`, `ctk`, `slicer.app` and the MRML widgets on PySide6, drawn off screen.
+
+    Returns:
+        the `slicer` package, ready for `load_module`.
+    """
+    os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")  # there is no X server
+    if _state["app"] is not None:
+        return scene()
+    from . import pythonqt
+
+    qt = pythonqt.install()
+    from . import app, ctk_widgets, mrml_widgets, uiloader
+
+    ctk_widgets.install()
+    qt.QUiLoader = uiloader.QUiLoader
+    _state["app"] = app
+    slicer = scene()
+    for name, cls in {**mrml_widgets.widgets(), **mrml_widgets.only_named(), **app.classes()}.items():
+        setattr(slicer, name, cls)
+    slicer.app = app.qSlicerApplication(slicer.mrmlScene)
+    for name in ("modules", "moduleNames"):
+        module = types.ModuleType("slicer." + name)
+        setattr(slicer, name, module)
+        sys.modules["slicer." + name] = module
+    for name in ("util", "i18n", "packaging", "parameterNodeWrapper", "ScriptedLoadableModule"):
+        setattr(slicer, name, importlib.import_module("slicer." + name))
+    return slicer
+
+
+def load_module(path):
+    """Load a scripted module's file as Slicer's module factory does; returns the host's module object."""
+    slicer = start()
+    path = Path(path).resolve()
+    name = path.stem
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    python = importlib.import_module(name)
+    module = _state["app"].qSlicerScriptedLoadableModule(name, str(path))
+    instance = getattr(python, name)(module)
+    slicer.app.moduleManager().add(module)
+    setattr(slicer.modules, name.lower(), module)
+    setattr(slicer.modules, name + "Instance", instance)
+    setattr(slicer.moduleNames, name, name)
+    return module
+
+
+def complaints():
+    """What went wrong in the panel since the last call, where Slicer itself would have printed it and gone on."""
+    from . import pythonqt, uiloader
+
+    found = [f"exception in a slot: {kind.__name__}: {value}" for kind, value, _ in pythonqt.slot_errors]
+    found += [f"{Path(file).name}: {widget}: {text}" for file, widget, text in uiloader.problems]
+    pythonqt.slot_errors.clear()
+    uiloader.problems.clear()
+    return found
+
+
+def grab(widget, path, width):
+    """Save a picture of a panel, `width` pixels wide and as high as it wants to be."""
+    import slicer
+
+    widget.resize(width, 10)
+    widget.show()
+    slicer.app.processEvents()
+    widget.resize(width, widget.sizeHint().height())
+    slicer.app.processEvents()
+    if not widget.grab().save(str(path)):
+        raise OSError(f"{path} could not be written.")
