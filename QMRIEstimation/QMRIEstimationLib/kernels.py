@@ -20,12 +20,10 @@ _writable_cache()
 
 
 def kernel(function=None, *, parallel=True, fastmath=False):
-    """Compile a voxel loop. `fastmath` only where NaN and Inf cannot occur. No parallel sums: bits must not
-    depend on the number of threads."""
+    """Compile a voxel loop, or with parallel=False a function that such loops call.
+
+    `fastmath` (True or a set of LLVM flags) only where NaN and Inf cannot occur, or without the flags that assume so.
+    No parallel sums: bits must not depend on the number of threads.
+    """
     compile_ = numba.njit(parallel=parallel, cache=True, fastmath=fastmath, nogil=True)
     return compile_ if function is None else compile_(function)
-
-
-def inlined(function):
-    """Compile a small function that kernels call."""
-    return numba.njit(cache=True, fastmath=False, inline="always")(function)

@@ -2,7 +2,7 @@
 
 from ..units import to_user
 from .page import Html, html, join
-from .summary import echo_times_text
+from .summary import echo_times_text, used_scans
 
 
 def methods_paragraph(estimate, displays, record):
@@ -20,7 +20,7 @@ def methods_paragraph(estimate, displays, record):
     sentences = [
         f"Quantitative maps were computed with {software.get('name', 'slicer-qmri')} "
         f"{software.get('version', '')} ({with_what}).",
-        *(_scan_sentence(scan) for scan in estimate.session.scans if scan.echo_times),
+        *(_scan_sentence(scan) for scan in used_scans(estimate)),
     ]
     for name, display in displays.items():
         result = estimate.maps[name]
@@ -35,7 +35,7 @@ def methods_paragraph(estimate, displays, record):
 
 def _scan_sentence(scan):
     """`Multi-echo GRE at 3 T: echo times 5, 10 ms (2 echoes), flip angle 15 degrees, measured voxel 1 x 1 x 2 mm.`"""
-    parts = [f"echo times {echo_times_text(scan)}"]
+    parts = [f"echo times {echo_times_text(scan)}"] if scan.echo_times else []
     if scan.repetition_time is not None:
         parts.append(f"repetition time {to_user(scan.repetition_time, 's'):.4g} ms")
     if scan.flip_angle is not None:

@@ -8,18 +8,26 @@ from .page import Html, details, html, join, table
 
 
 def scan_section(estimate, view):
-    """Tables of the scans of a session; the first one open."""
+    """Tables of the scans of a session: those that maps were made of first and open."""
     parts = [Html('<section id="scans"><h2>What was scanned</h2>\n')]
-    for number, scan in enumerate(estimate.session.scans):
+    used = used_scans(estimate)
+    for scan in [*used, *(scan for scan in estimate.session.scans if scan not in used)]:
         rows = [*_parameters(scan), *_grid(scan)]
         body = table(("Parameter", "Value", "From"), rows)
-        parts.append(details(f"{scan.role.value}: {scan.name}", body, shown=number == 0))
+        mark = "" if scan in used else " (not used by these maps)"
+        parts.append(details(f"{scan.role.value}: {scan.name}{mark}", body, shown=scan in used))
     if not estimate.session.scans:
         parts.append(Html("<p>No scans are on record.</p>"))
     grid = estimate.geometry
     text = f"Maps lie on a grid of {_product(grid.shape)} voxels of {_product(grid.voxel_size)} mm (i, j, k)."
     parts.append(Html(f'<p class="soft">{html(text)}</p></section>\n'))
     return join(*parts)
+
+
+def used_scans(estimate):
+    """The scans that a map was made of."""
+    sources = {source for result in estimate.maps.values() for source in result.sources}
+    return [scan for scan in estimate.session.scans if sources & set(scan.sources)]
 
 
 def echo_times_text(scan):
