@@ -10,7 +10,6 @@ from . import __version__
 from .errors import Cancelled, InputError
 
 DONE, SOME_FAILED, WRONG_CALL = 0, 1, 2
-DEMO_SIZE, DEMO_VOXEL = (128, 154, 116), (1.25, 1.25, 1.25)  # a whole head that two cores finish in two minutes
 
 
 def main(argv=None):
@@ -239,10 +238,9 @@ def _simulate(options):
 
 def _demo(options):
     raw, maps = options.output_dir / "raw", options.output_dir / "maps"
-    size, voxel = ([str(v) for v in values] for values in (DEMO_SIZE, DEMO_VOXEL))
     common = ["--threads", str(options.threads)] + ["-v"] * options.verbose
     steps = (
-        ["simulate", str(raw), "--size", *size, "--voxel-size", *voxel, *common],
+        ["simulate", str(raw), *common],
         ["run", str(raw), str(maps), "participant", *common],
         ["run", str(raw), str(maps), "group"],
     )
