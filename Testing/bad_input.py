@@ -16,7 +16,8 @@ class BadInput:
         name: what is wrong. damage: function(bids_dir) that changes sub-01 only.
         words: all of them stand in the sentence for the user.
         stage: `read` (reading the session, its images or drawings raises), `phase` (only susceptibility is refused:
-            Scan.phase_problem says why) or `pipeline` (the scan is read; estimating raises).
+            Scan.phase_problem says why), `pipeline` (the scan is read; estimating raises) or `drawing` (whoever uses
+            the rater's lesions or labels is told; the maps are made without them).
     """
 
     name: str
@@ -202,7 +203,7 @@ BAD_INPUTS = (
     BadInput("large shear", header(_shear), ("sheared", "right-angled")),
     BadInput("voxel of no size", header(_flat_voxel), ("voxel size is 1.5, 0, 2 mm", "above 0")),
     BadInput("NaN in the magnitude", array(_nan), ("1 of 7680 voxels are NaN or infinite", "echo-1_part-mag")),
-    BadInput("infinity in the phase", array(lambda a: a / 0, 3, "phase"), ("NaN or infinite", "echo-3_part-phase")),
+    BadInput("infinity in the phase", array(lambda a: np.full_like(a, np.inf), 3, "phase"), ("NaN or infinite", "echo-3_part-phase")),
     BadInput("all zero", array(np.zeros_like, 2), ("echo-2_part-mag", "every voxel is 0")),
     BadInput("negative magnitude", array(np.negative), ("values below 0", "part-real")),
     BadInput("phase without magnitude", remove(*((e, "mag") for e in (1, 2, 3))), ("no part-mag image", "part-phase")),
@@ -226,8 +227,13 @@ BAD_INPUTS = (
     BadInput("frequency in Hz", field(ImagingFrequency=123.2e6), ("ImagingFrequency is 1.232e+08", "hertz")),
     BadInput("B0_dir not a unit vector", field(B0_dir=[0, 0, 2]), ("B0_dir is [0, 0, 2]", "length 1")),
     BadInput("empty brain mask", drawing("label-brain_mask", np.zeros(SHAPE, np.uint8)), ("label-brain", "is empty")),
-    BadInput("lesions in fractions", drawing("seg-lesions_dseg", np.full(SHAPE, 0.4, np.float32)), ("0.4", "labels")),
-    BadInput("labels without names", _tsv_without_names, ("sub-01_dseg.tsv", "columns index")),
+    BadInput(
+        "lesions in fractions",
+        drawing("seg-lesions_dseg", np.full(SHAPE, 0.4, np.float32)),
+        ("0.4", "labels"),
+        "drawing",
+    ),
+    BadInput("labels without names", _tsv_without_names, ("sub-01_dseg.tsv", "columns index"), "drawing"),
     BadInput("aligned image", header(_aligned), ("part-phase_MEGRE.nii.gz", "sform code 2", "B0_dir"), "phase"),
     BadInput("no orientation", header(_no_orientation), ("no orientation", "B0_dir"), "phase"),
     BadInput("sform and qform differ", header(_forms_differ), ("differ by 11.5 degrees", "B0_dir"), "phase"),

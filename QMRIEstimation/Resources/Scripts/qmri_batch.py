@@ -33,8 +33,8 @@ def main(arguments):
 def _run(arguments):
     # Installed, both libraries lie in one folder above this script; in the source tree the second has its own.
     for folder in (SCRIPT.parents[2], SCRIPT.parents[3] / "QMRILesionStaging"):
-        if folder.is_dir() and str(folder) not in sys.path:
-            sys.path.append(str(folder))
+        if folder.is_dir():
+            sys.path.insert(0, str(folder))  # before any other copy of the package
     from QMRIEstimationLib.slicer_packages import missing_packages
 
     requirements = SCRIPT.parents[1] / "requirements_QMRIEstimation.txt"
