@@ -14,7 +14,7 @@ from QMRIEstimationLib.qsm.field import FieldMap
 from QMRIEstimationLib.qsm.inversion import InversionOptions, invert_closed_form
 from QMRIEstimationLib.qsm.polarity import PolarityOptions, anatomy_strength, decide
 from QMRIEstimationLib.qsm.reference import reference_to
-from QMRIEstimationLib.qsm.reliable import without_weak_surface
+from QMRIEstimationLib.qsm.reliable import ReliabilityOptions, without_weak_surface
 from QMRIEstimationLib.units import hz_per_ppm
 
 SHAPE = (64, 66, 72)
@@ -311,11 +311,12 @@ def test_weak_surface_is_left_out_and_weak_veins_stay():
     mask = np.zeros((12, 12, 12), bool)
     mask[2:, 2:10, 2:10] = True
     sd = np.where(mask, 1.0, 0.0)
-    sd[2:4, 4, 4] = 5.0  # from the surface inwards
-    sd[6, 6, 6] = 5.0
+    sd[2:8, 4:6, 4:6] = 5.0  # from the surface inwards: weak surface first, then a vein that reaches it
+    sd[7, 7, 7] = 5.0
     expected = mask.copy()
-    expected[2:4, 4, 4] = False
-    np.testing.assert_array_equal(without_weak_surface(mask, sd), expected)
+    expected[2:4, 4:6, 4:6] = False
+    geometry = Geometry(mask.shape, np.diag([3.0, 3.0, 1.0, 1.0]))
+    np.testing.assert_array_equal(without_weak_surface(mask, sd, geometry, ReliabilityOptions(depth=2.0)), expected)
 
 
 def test_opposite_phase_sign_flips_chi(iron_head):

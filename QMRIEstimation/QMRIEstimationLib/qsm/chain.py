@@ -94,7 +94,7 @@ def susceptibility(
     """
     check_same_shape(total_field=field.total_field, mask=mask, magnitude=magnitude[0], r2star=r2star)
     per_ppm = np.float32(imaging_frequency * 1e-6 if imaging_frequency else hz_per_ppm(field_strength))
-    known = without_weak_surface(mask, field.sd, options.reliability)
+    known = without_weak_surface(mask, field.sd, geometry, options.reliability)
     local, valid = vsharp(field.total_field, known, geometry, options.background, _part(progress, 0.0, 0.7), cancelled)
     if not valid.any():
         raise InputError(
