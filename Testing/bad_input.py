@@ -203,7 +203,11 @@ BAD_INPUTS = (
     BadInput("large shear", header(_shear), ("sheared", "right-angled")),
     BadInput("voxel of no size", header(_flat_voxel), ("voxel size is 1.5, 0, 2 mm", "above 0")),
     BadInput("NaN in the magnitude", array(_nan), ("1 of 7680 voxels are NaN or infinite", "echo-1_part-mag")),
-    BadInput("infinity in the phase", array(lambda a: np.full_like(a, np.inf), 3, "phase"), ("NaN or infinite", "echo-3_part-phase")),
+    BadInput(
+        "infinity in the phase",
+        array(lambda a: np.full_like(a, np.inf), 3, "phase"),
+        ("NaN or infinite", "echo-3_part-phase"),
+    ),
     BadInput("all zero", array(np.zeros_like, 2), ("echo-2_part-mag", "every voxel is 0")),
     BadInput("negative magnitude", array(np.negative), ("values below 0", "part-real")),
     BadInput("phase without magnitude", remove(*((e, "mag") for e in (1, 2, 3))), ("no part-mag image", "part-phase")),
@@ -285,6 +289,12 @@ BAD_INPUTS = (
         "one echo only",
         remove(*((e, p) for e in (2, 3) for p in BOTH), (1, "phase")),
         ("one echo was found", "two or more"),
+        "pipeline",
+    ),
+    BadInput(
+        "no noise",
+        array(lambda a: np.full_like(a, 0.5), 0),
+        ("echo-1_part-mag_MEGRE.nii.gz: 0 blocks", "smoothed to nothing"),
         "pipeline",
     ),
     BadInput(

@@ -7,7 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 from bad_input import BAD_INPUTS
-from bids_tree import ECHO_TIMES, FIELDS, SHAPE, image_of, make_bids_tree, save, signal, write_json
+from bids_tree import ECHO_TIMES, FIELDS, SHAPE, image_of, make_bids_tree, matrix, save, signal, write_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from QMRIEstimationLib.acquisition import Role
@@ -113,6 +113,7 @@ def test_nearer_sidecar_wins_and_missing_fields_are_inherited(tree):
     scan = only_scan(tree)
     assert scan.flip_angle == pytest.approx(np.deg2rad(20)) and scan.echo_times == ECHO_TIMES
     assert scan.origin["flip_angle"] == "sub-01_MEGRE.json"
+    assert scan.origin["echo_times"] == "sub-01_echo-1_part-mag_MEGRE.json"
 
 
 def test_echoes_are_sorted_by_echo_time_not_by_name(tree):
@@ -345,3 +346,48 @@ def test_names_survive_being_taken_apart(entities, suffix):
 def test_any_name_is_parsed_or_none(name):
     file = parse_name("/data/" + name.replace("/", "").replace("\0", ""))
     assert file is None or all(file.entities.values())
+
+
+def test_slices_with_their_own_phase_offset_keep_their_evolution(tree):
+    rng = np.random.default_rng(3)
+    truth = signal(1)[0]
+    jumped = truth * np.exp(1j * rng.uniform(-np.pi, np.pi, (SHAPE[0], 1, 1)))
+    for echo, image in enumerate(jumped, 1):
+        save(image_of(tree, echo, "phase"), np.angle(image).astype(np.float32))
+    scan = only_scan(tree)
+    magnitude, phase = scan.read()
+    images = magnitude * np.exp(1j * phase)
+    assert np.allclose(images[1:] * images[:1].conj(), truth[1:] * truth[:1].conj(), atol=1e-5)  # float32 phase
+    middle = images[0, :, SHAPE[1] // 2, SHAPE[2] // 2]
+    assert (
+        np.abs(np.angle(middle[3:-2] * middle[2:-3].conj())).max() < 1
+    )  # they were up to pi; the field turns them 0.4
+    assert sum("own phase offset" in note for note in scan.notes) == 1 and not scan.phase_problem
+
+
+def test_link_without_its_file_says_how_to_fetch_it(tree):
+    image_of(tree, 2).unlink()
+    image_of(tree, 2).symlink_to(tree / ".git" / "annex" / "content")
+    with pytest.raises(InputError, match=r"echo-2_part-mag_MEGRE.nii.gz: is a link to a file that is not there"):
+        read_session(tree, "01")
+
+
+def test_list_of_echo_times_beside_one_volume_is_refused_in_words(tree):
+    put(image_of(tree).parent, "sub-01_echo-1_part-mag_MEGRE", EchoTime=[0.005, 0.012])
+    with pytest.raises(InputError, match=r"EchoTime is 2 numbers, expected one in s because .* holds one volume"):
+        read_session(tree, "01")
+
+
+def test_mask_of_small_fractions_is_called_empty_with_its_highest_value(tree):
+    mask = tree / "derivatives" / "rater" / "sub-01" / "anat" / "sub-01_label-brain_mask.nii.gz"
+    save(mask, np.full(SHAPE, 0.4, np.float32))
+    with pytest.raises(InputError, match=r"mask is empty \(its highest value is 0.4\)"):
+        read_session(tree, "01").brain_mask()
+
+
+def test_headers_that_were_rounded_differently_are_one_grid(tree):
+    rounded = matrix()
+    rounded[:3] += np.array([[1e-4, 0, 0, 2e-3]]) * [[1], [-1], [1]]
+    path = image_of(tree, 2, "phase")
+    save(path, np.asarray(nibabel.load(path).dataobj).T, rounded)
+    assert np.array_equal(only_scan(tree).geometry.ijk_to_ras, matrix())

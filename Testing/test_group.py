@@ -18,7 +18,9 @@ LESIONS = "lesion\tvolume_mm3\tstage\n1\t120\tchronic active\n2\t55\tindetermina
 def log(folder, name, time, **changed):
     """Write a log as the participant level does."""
     figures = {"R2star_median": 19.667, "brain_volume_ml": 1405.2}
-    write_json(folder / "logs" / f"{name}_{time}.json", fake_record(figures=figures) | changed)
+    subject, _, session = name.partition("_")
+    who = {"participant_id": subject, "session_id": session}
+    write_json(folder / "logs" / f"{name}_{time}.json", who | fake_record(figures=figures) | changed)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +119,43 @@ def test_damaged_results_are_named_and_the_others_complete(results):
     assert len(rows(results / "desc-lesions_stats.tsv")) == 2
 
 
+@pytest.mark.parametrize("changed", [{"figures": None}, {"warnings": None}, {"participant_id": 7}, {"status": None}])
+def test_log_without_the_fields_of_a_run_is_named_and_left_out(results, changed):
+    log(results, "sub-02", "20261123T100000000000Z", **changed)
+    assert group(results) == 1
+    assert "logs/sub-02_20261123T100000000000Z.json: is not the log of a run" in index(results).text
+
+
+def test_folder_of_any_name_is_listed_once_with_its_log(results):
+    log(
+        results,
+        "sub-A_b",
+        "20261123T100000000000Z",
+        participant_id="sub-A_b",
+        session_id="",
+        status="failed",
+        error="X",
+    )
+    (results / "sub-A_b").mkdir()
+    assert group(results) == 2
+    assert "1 failed sub-A_b: X" in index(results).text
+
+
+@pytest.mark.parametrize("logged", [True, False])
+def test_session_without_maps_is_not_called_done(results, logged):
+    (results / "sub-02" / "anat").mkdir(parents=True)
+    if logged:
+        log(results, "sub-02", "20261123T100000000000Z")
+    group(results)
+    assert "of these 1 done, 1 failed. " in index(results).text
+    assert "sub-02: no maps are there; run it again." in index(results).text
+
+
 def test_subject_made_with_other_parameters_is_named(results):
+    for label in ("02", "03", "04"):
+        shutil.copytree(results / "sub-01", results / f"sub-{label}")
+        for path in sorted((results / f"sub-{label}").rglob("sub-01_*")):
+            path.rename(path.with_name(path.name.replace("sub-01", f"sub-{label}")))
     for label in ("02", "03"):
         log(results, f"sub-{label}", "20261123T100000000000Z")
     log(results, "sub-04", "20261123T100000000000Z", parameters={"qsm": {"method": "other"}})
@@ -127,7 +165,7 @@ def test_subject_made_with_other_parameters_is_named(results):
 
 def test_hostile_sentences_cannot_become_markup_in_the_index(results):
     log(results, "sub-02", "20261123T110000000000Z", status="failed", error=HOSTILE)
-    log(results, "sub-03", "20261123T110000000000Z", warnings=[HOSTILE], started=HOSTILE)
+    log(results, "sub-01", "20261123T110000000000Z", warnings=[HOSTILE], started=HOSTILE)
     group(results)
     page = index(results)
     assert "script" not in page.tags

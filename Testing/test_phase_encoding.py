@@ -10,7 +10,9 @@ from QMRIEstimationLib.io.phase import (
     magnitude_and_phase,
     mend_alternating,
     polarity,
+    slice_offsets,
     to_radians,
+    without_offsets,
     wrapped,
 )
 from QMRIEstimationLib.io.phase_checks import (
@@ -237,3 +239,13 @@ def test_real_phase_of_seven_tesla_is_neither_filtered_nor_alternating(shared_da
     magnitude, phase = (np.asarray(nibabel.load(folder / f).dataobj).T for f in ("mag.nii.gz", "phase_rad.nii.gz"))
     assert alternating_axes(magnitude, phase) == () and random_slice_steps(magnitude, phase) == set()
     assert not any(looks_high_pass_filtered(m, p) for m, p in zip(magnitude, phase, strict=True))
+
+
+def test_offset_of_each_slice_goes_and_the_evolution_between_echoes_stays(rng):
+    magnitude, phase = np.ones((2, 12, 6, 5), np.float32), np.zeros((2, 12, 6, 5), np.float32)
+    phase[1] = 0.3 * np.arange(12)[:, None, None] + 0.2 * np.arange(5)
+    jumps = rng.uniform(-np.pi, np.pi, 12).astype(np.float32)[:, None, None]
+    jumped = wrapped(phase + jumps)
+    mended = without_offsets(jumped, slice_offsets(magnitude, jumped))
+    assert difference(mended[1], mended[0] + phase[1]).max() < 1e-5  # rad; float32 at pi, added a few times
+    assert difference(mended[0], mended[0, 0]).max() < 1e-5

@@ -1,8 +1,11 @@
 """The command `slicer-qmri`: what it writes, how it ends, and that one bad subject harms no other."""
 
+import errno
 import hashlib
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -11,8 +14,14 @@ import numpy as np
 import pytest
 from bad_input import BAD_INPUTS
 from bids_tree import R2STAR, make_bids_tree
-from QMRIEstimationLib import cli
+from QMRIEstimationLib import cli, participant
 
+KILLED = """
+import os, sys
+from QMRIEstimationLib import cli, participant
+participant.write_report = lambda *_: os.kill(os.getpid(), 9)
+cli.main(["run", *sys.argv[1:], "participant"])
+"""
 CONTRACT = {
     "anat/sub-01_R2starmap.nii.gz",
     "anat/sub-01_desc-uncertainty_R2starmap.nii.gz",
@@ -50,6 +59,7 @@ def test_every_file_of_the_contract_is_written_with_a_sidecar(results):
     for name in CONTRACT:
         sidecar = json.loads((results / "sub-01" / name.replace(".nii.gz", ".json")).read_text())
         assert "SkullStripped" in sidecar
+        assert sidecar.get("Sources") or "label-brain" in name
     assert (results / "sub-01.html").stat().st_size > 1000
     assert (results / "index.html").exists()
     assert not [p for p in results.rglob(".*") if p.name != ".bidsignore"]
@@ -143,12 +153,13 @@ def test_options_may_be_spelled_with_underscores_and_labels_with_prefix(clean, t
     assert (tmp_path / "maps" / "sub-02").exists()
 
 
-def test_stop_on_first_crash_leaves_the_rest_undone(clean, tmp_path):
+def test_stop_on_first_crash_leaves_the_rest_undone(clean, tmp_path, capsys):
     raw = tmp_path / "raw"
     shutil.copytree(clean, raw)
     BAD_INPUTS[0].damage(raw)
     command = ["run", str(raw), str(tmp_path / "maps"), "participant", "--stop-on-first-crash"]
     assert cli.main(command) == cli.SOME_FAILED
+    assert "0 of 2 done" in capsys.readouterr().out
     assert not (tmp_path / "maps" / "sub-02").exists()
 
 
@@ -160,6 +171,99 @@ def test_failure_of_a_second_run_keeps_the_results_of_the_first(clean, tmp_path)
     BAD_INPUTS[0].damage(raw)
     assert cli.main(["run", str(raw), str(output), "participant"]) == cli.SOME_FAILED
     assert checksums(output) == before
+
+
+@pytest.mark.parametrize("described", [True, False])
+def test_raw_data_are_never_overwritten_by_results(described, clean, tmp_path, capsys):
+    raw = tmp_path / "raw"
+    shutil.copytree(clean, raw)
+    if not described:
+        (raw / "dataset_description.json").unlink()
+    before = checksums(raw)
+    assert cli.main(["run", str(raw), str(raw), "participant"]) == cli.WRONG_CALL
+    assert "would be overwritten" in capsys.readouterr().err
+    assert checksums(raw) == before
+
+
+def test_output_that_cannot_be_written_ends_in_one_sentence(clean, tmp_path, capsys):
+    (tmp_path / "file").write_text("no folder")
+    assert cli.main(["run", str(clean), str(tmp_path / "file" / "maps"), "participant"]) == cli.WRONG_CALL
+    (line,) = capsys.readouterr().err.splitlines()
+    assert (
+        line
+        == f"slicer-qmri: {tmp_path}/file/maps: Not a directory; check the path, its permissions and the free space."
+    )
+
+
+def test_full_disk_at_the_report_leaves_no_maps_without_it(clean, tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(participant, "write_report", full)
+    output = tmp_path / "maps"
+    assert cli.main(["run", str(clean), str(output), "participant", "--participant-label", "01"]) == cli.SOME_FAILED
+    assert "sub-01: failed: No space left on device; check the path" in capsys.readouterr().err
+    assert sorted(path.name for path in output.iterdir()) == [".bidsignore", "dataset_description.json", "logs"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_run_says_so_and_leaves_nothing_but_its_log(number, clean, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(participant, "write_estimate", lambda *_: os.kill(os.getpid(), number))
+    output = tmp_path / "maps"
+    assert cli.main(["run", str(clean), str(output), "participant"]) == cli.SOME_FAILED
+    assert "stopped; nothing half-made was left behind." in capsys.readouterr().err
+    assert sorted(path.name for path in output.iterdir()) == [".bidsignore", "dataset_description.json", "logs"]
+    assert "stopped before the end" in only_log(output)["error"]
+
+
+def test_killed_run_is_on_record_and_its_rest_goes_with_the_next(clean, tmp_path, monkeypatch):
+    output, command = tmp_path / "maps", [sys.executable, "-c", KILLED, str(clean), str(tmp_path / "maps")]
+    subprocess.run(command, check=False, env=environment())
+    assert list(output.glob(".sub-01-*")) and not (output / "sub-01").exists()
+    log = only_log(output)
+    assert log["status"] == "failed" and "killed" in log["error"]
+    assert cli.main(["run", str(clean), str(output), "group"]) == cli.DONE
+    assert "1 failed" in (output / "index.html").read_text()
+    assert cli.main(["run", str(clean), str(output), "participant", "--participant-label", "01"]) == cli.DONE
+    assert not list(output.glob(".sub-*"))
+
+
+def test_folder_with_a_label_that_is_not_bids_is_named(clean, tmp_path, capsys):
+    raw = tmp_path / "raw"
+    shutil.copytree(clean, raw)
+    (raw / "sub-01").rename(raw / "sub-01_old")
+    assert cli.main(["run", str(raw), str(tmp_path / "maps"), "participant"]) == cli.SOME_FAILED
+    assert "sub-01_old: failed: sub-01_old: a BIDS label holds only" in capsys.readouterr().err
+    assert (tmp_path / "maps" / "sub-02.html").exists()
+
+
+def test_damage_in_a_scan_that_no_map_needs_is_a_note(clean, tmp_path, capsys):
+    raw = tmp_path / "raw"
+    shutil.copytree(clean, raw)
+    (raw / "sub-01" / "anat" / "sub-01_T1w.nii.gz").write_bytes(b"no image")
+    command = ["run", str(raw), str(tmp_path / "maps"), "participant", "--participant-label", "01"]
+    assert cli.main(command) == cli.DONE
+    assert "note: sub-01_T1w.nii.gz: cannot be read as NIfTI" in capsys.readouterr().err
+
+
+def test_choice_among_runs_and_unused_phase_are_said(clean, tmp_path, capsys):
+    raw = tmp_path / "raw"
+    shutil.copytree(clean, raw)
+    for path in sorted((raw / "sub-01" / "anat").iterdir()):
+        shutil.copy(path, path.with_name(path.name.replace("sub-01_", "sub-01_run-2_")))
+        path.rename(path.with_name(path.name.replace("sub-01_", "sub-01_run-1_")))
+    for path in (raw / "sub-01" / "anat").glob("*run-1*phase*.json"):
+        path.write_text(path.read_text().replace('"rad"', '"degrees"'))
+    command = ["run", str(raw), str(tmp_path / "maps"), "participant", "--participant-label", "01"]
+    assert cli.main(command) == cli.DONE
+    chosen = "sub-01_run-2_echo-1_part-mag_MEGRE.nii.gz: was chosen of 2 multi-echo scans"
+    assert chosen in capsys.readouterr().err
+    for path in (raw / "sub-01" / "anat").glob("*run-2*"):
+        path.unlink()
+    assert cli.main([*command, "--maps", "R2star"]) == cli.DONE
+    notes = [line for line in capsys.readouterr().err.splitlines() if "gradients" in line]
+    assert len(notes) == 1
+    assert "Units is 'degrees'" in notes[0] and "until then R2* is not corrected" in notes[0]
 
 
 def test_two_runs_with_different_thread_counts_are_byte_identical(clean, tmp_path):
@@ -181,10 +285,14 @@ def test_printed_configuration_reads_back(clean, tmp_path, capsys):
     assert cli.main([*command, "--participant-label", "01"]) == cli.DONE
 
 
+def only_log(output):
+    """The one log of a run."""
+    (path,) = (output / "logs").iterdir()
+    return json.loads(path.read_text())
+
+
 def environment():
     """Environment in which a new Python finds the package of this checkout."""
-    import os
-
     return os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if "QMRI" in p)}
 
 

@@ -2,12 +2,15 @@
 
 import argparse
 import os
+import signal
 import sys
+import threading
 import traceback
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import __version__
-from .errors import Cancelled, InputError
+from .errors import Cancelled, InputError, sentence
 
 DONE, SOME_FAILED, WRONG_CALL = 0, 1, 2
 
@@ -20,13 +23,27 @@ def main(argv=None):
     except SystemExit as stop:  # argparse has said what was wrong
         return stop.code
     try:
-        return options.command(options)
-    except (InputError, Cancelled) as error:
-        print(f"slicer-qmri: {error}", file=sys.stderr)
+        with _termination_as_interrupt():
+            return options.command(options)
+    except (InputError, Cancelled, OSError) as error:
+        print(f"slicer-qmri: {sentence(error)}", file=sys.stderr)
         return WRONG_CALL
     except KeyboardInterrupt:
         print("slicer-qmri: stopped; nothing half-made was left behind.", file=sys.stderr)
         return SOME_FAILED
+
+
+@contextmanager
+def _termination_as_interrupt():
+    """A batch system's SIGTERM ends the run as Ctrl-C does: temporary folders go, the log says it was stopped."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None where the host program set it
 
 
 def _dashes(arguments):
@@ -138,13 +155,14 @@ def _run(options):
     sessions = find_sessions(options.bids_dir, options.participant_label, options.session_label)
     use_threads(options.threads)
     prepare_dataset(options.output_dir, options.bids_dir)
-    failed = 0
+    done = 0
     for subject, session in sessions:
-        failed += not _one(options, subject, session, settings, derivatives)
-        if failed and options.stop_on_first_crash:
+        ended_well = _one(options, subject, session, settings, derivatives)
+        done += ended_well
+        if not ended_well and options.stop_on_first_crash:
             break
-    print(f"{len(sessions) - failed} of {len(sessions)} done; reports in {options.output_dir}")
-    return SOME_FAILED if failed else DONE
+    print(f"{done} of {len(sessions)} done; reports in {options.output_dir}")
+    return DONE if done == len(sessions) else SOME_FAILED
 
 
 def _one(options, subject, session, settings, derivatives):
@@ -166,8 +184,7 @@ def _one(options, subject, session, settings, derivatives):
             progress=show,
         )
     except Exception as error:
-        sentence = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error} (-v shows where)"
-        print(f"{name}: failed: {sentence}", file=sys.stderr)
+        print(f"{name}: failed: {sentence(error)}", file=sys.stderr)
         if options.verbose:
             traceback.print_exc()
         return False

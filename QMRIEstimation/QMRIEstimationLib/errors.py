@@ -1,4 +1,4 @@
-"""The two ways in which a computation ends early without being a bug."""
+"""The two ways in which a computation ends early without being a bug, and what is said of every other."""
 
 
 class InputError(ValueError):
@@ -7,6 +7,20 @@ class InputError(ValueError):
 
 class Cancelled(Exception):
     """The user asked to stop; nothing half-made is left behind."""
+
+
+def sentence(error):
+    """What to tell the user about an exception; a bug keeps its type."""
+    if isinstance(error, (InputError, Cancelled)):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped before the end; run it again."
+    if isinstance(error, MemoryError):
+        return f"the memory is not enough ({error or 'out of memory'}); close other programs or use a larger machine."
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}; check the path, its permissions and the free space."
+    return f"{type(error).__name__}: {error} (-v shows where)"
 
 
 def check_cancelled(cancelled):

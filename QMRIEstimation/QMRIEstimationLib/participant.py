@@ -3,19 +3,21 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .errors import Cancelled, InputError
+from .errors import sentence
 from .io.bids import read_session
 from .io.derivatives import prefix, session_folder, whole_folder, write_estimate
 from .io.nifti import relative_name
-from .pipeline import estimate
+from .pipeline import ROLES, estimate
 from .provenance import run_record, write_log
 from .report.subject import write_report
+
+UNFINISHED = "the run has not ended; where it is not going on any more it was killed (out of memory?), run it again."
 
 
 def run_participant(
     bids_dir, output_dir, subject, session, settings, *, maps=None, derivatives=None, progress=None, cancelled=None
 ):
-    """Estimate, write and report one session; a log is written however it ends.
+    """Estimate, write and report one session; a log is written however it ends, by a kill too.
 
     Returns:
         maps.Estimate.
@@ -23,21 +25,25 @@ def run_participant(
         InputError: with the sentence for the user; nothing of the session is left half-written.
     """
     started = datetime.now(UTC)
-    record = {"status": "failed", "error": "", "outputs": [], "warnings": [], "figures": {}}
+    record = {"status": "failed", "error": UNFINISHED, "outputs": [], "warnings": [], "figures": {}}
+    write_log(output_dir, subject, session, record, started)
     try:
-        scans = read_session(bids_dir, subject, session, derivatives)
+        scans = read_session(bids_dir, subject, session, derivatives, ROLES)
         record |= run_record(settings, bids_dir, _sources(scans, bids_dir))
         result = estimate(scans, maps, settings, progress, cancelled)
         record |= {"warnings": list(result.notes), "figures": result.figures}
         folder = session_folder(output_dir, subject, session)
         with whole_folder(folder) as temporary:
             outputs = write_estimate(temporary, result)
-        record["outputs"] = [relative_name(folder / name, output_dir) for name in outputs]
-        write_report(Path(output_dir) / f"{prefix(subject, session)}.html", result, record | {"status": "done"})
-        record |= {"status": "done", "timings": result.timings}
-    except Exception as error:
-        known = isinstance(error, (InputError, Cancelled))
-        record["error"] = str(error) if known else f"{type(error).__name__}: {error}"
+            record |= {
+                "status": "done",
+                "error": "",
+                "outputs": [relative_name(folder / name, output_dir) for name in outputs],
+            }
+            write_report(Path(output_dir) / f"{prefix(subject, session)}.html", result, record)
+        record["timings"] = result.timings
+    except BaseException as error:
+        record |= {"status": "failed", "error": sentence(error)}
         raise
     finally:
         write_log(output_dir, subject, session, record, started)

@@ -18,6 +18,7 @@ from .resample import nearest_on_grid
 from .settings import Settings
 
 MAPS = ("R2star", "Chi")  # what this version can estimate
+ROLES = (Role.MULTI_ECHO_GRE,)  # from these scans
 FOREGROUND = 3.0  # R2* is fitted where the first echo exceeds this many noise SDs; the fit judges the rest itself
 SHARES = {  # rough part of each step in the whole time, seen on a 1 mm head
     "reading": 0.1,
@@ -57,17 +58,20 @@ def estimate(session, maps=None, settings=Settings(), progress=None, cancelled=N
 
     steps.start("reading")
     magnitude, phase = scan.read()
-    notes = [*session.notes, *scan.notes]
+    notes = [*session.notes, *_left_out(session, scan), *scan.notes]
     geometry = scan.geometry
     check_same_shape(magnitude=magnitude[0], grid=np.empty(geometry.shape, bool))
 
     steps.start("noise")
-    noise = noise_sd(magnitude, phase, geometry)
+    try:
+        noise = noise_sd(magnitude, phase, geometry)
+    except ValueError as error:
+        raise InputError(f"{scan.name}: {str(error).removeprefix('noise_sd: ')}") from error
     figures = {"noise_sd": noise, "multi_echo_scan": scan.name}
 
     steps.start("brain mask")
     mask, mask_notes = _brain(session, magnitude, geometry, settings)
-    notes += mask_notes
+    notes += [f"{scan.name}: {note}" for note in mask_notes]
     figures["brain_volume_ml"] = round(float(mask.sum()) * geometry.voxel_volume / 1000, 1)
 
     made, images, field = {}, {}, None
@@ -146,6 +150,17 @@ def _multi_echo_scan(session):
     return max(scans, key=lambda scan: (scan.has_phase, len(scan.echo_times)))
 
 
+def _left_out(session, scan):
+    """A sentence when a choice was made among several multi-echo scans."""
+    others = [other.name for other in session.of(Role.MULTI_ECHO_GRE) if other is not scan]
+    if not others:
+        return []
+    return [
+        f"{scan.name}: was chosen of {1 + len(others)} multi-echo scans (phase counts first, then the number of "
+        f"echoes); not used: {', '.join(others)}."
+    ]
+
+
 def _wants_chi(scan, wanted, explicit):
     """Whether chi is to be made; raises when the phase is there, or was asked for, but cannot be used."""
     if "Chi" not in wanted:
@@ -191,7 +206,8 @@ def _r2star(scan, magnitude, noise, field, mask, settings, steps, cancelled):
     if field is not None and options.gradient_correction:
         dephasing = field_differences(field.total_field, mask, scan.geometry)
     elif options.gradient_correction:
-        notes.append(f"{scan.name}: without phase, R2* is not corrected for macroscopic field gradients.")
+        why = f"{scan.phase_problem.rstrip('.')}; until then" if scan.phase_problem else f"{scan.name}: without phase,"
+        notes.append(f"{why} R2* is not corrected for macroscopic field gradients.")
     foreground = magnitude[0] > FOREGROUND * noise
     fit = fit_r2star(
         magnitude, scan.echo_times, noise, foreground, options, dephasing, progress=steps.report, cancelled=cancelled

@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+import shlex
 import sys
 from datetime import UTC, datetime
 from importlib import metadata
@@ -43,15 +44,15 @@ def file_hash(path):
 
 
 def write_log(output_dir, subject, session, record, started):
-    """Write `logs/sub-01_<UTC>.json`: the record, when the run was started, by which command and how it ended."""
+    """Write `logs/sub-01_<UTC of the start>.json`: the record, the command and how the run ended."""
     now = datetime.now(UTC)
     folder = Path(output_dir) / "logs"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{prefix(subject, session)}_{now:%Y%m%dT%H%M%S%fZ}.json"
+    path = folder / f"{prefix(subject, session)}_{started:%Y%m%dT%H%M%S%fZ}.json"
     times = {
         "participant_id": f"sub-{subject}",
         "session_id": f"ses-{session}" if session else "",
-        "command": " ".join(sys.argv),
+        "command": shlex.join(sys.argv),
         "machine": f"{platform.system()} {platform.machine()}",
         "started": f"{started:%Y-%m-%dT%H:%M:%SZ}",
         "duration_s": round((now - started).total_seconds(), 2),

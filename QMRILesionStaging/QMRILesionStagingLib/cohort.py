@@ -15,7 +15,8 @@ from .index_page import LESION_TABLE, index_page
 from .thumbnail import thumbnail
 
 TABLES = (LESION_TABLE, "desc-regions_stats.tsv")
-SESSION = re.compile(r"sub-([A-Za-z0-9]+)(?:_ses-([A-Za-z0-9]+))?")
+LOG_FIELDS = {"participant_id": str, "session_id": str, "status": str, "figures": dict, "warnings": list}
+SESSION = re.compile(r"sub-([A-Za-z0-9+]+)(?:_ses-([A-Za-z0-9+]+))?")
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class SessionResult:
     Attributes:
         subject, session: labels without prefix. log: the latest record, {} when there is none.
         made_by: the latest record of a run that was done, {} when there is none; the results on disk are its.
-        report: name of the HTML file, "" when there is none. thumbnail: data URI or "".
+        has_maps: whether there is any. report: name of the HTML file, "" when there is none.
+        thumbnail: data URI or "".
         tables: file name -> list of rows (dictionaries) of this session's tables.
     """
 
@@ -33,6 +35,7 @@ class SessionResult:
     session: str
     log: dict
     made_by: dict
+    has_maps: bool
     report: str
     thumbnail: str
     tables: dict
@@ -44,8 +47,8 @@ class SessionResult:
 
     @property
     def failed(self):
-        """Whether the latest run did not end well."""
-        return self.log.get("status", "done") != "done"
+        """Whether the latest run did not end well, or its maps are gone."""
+        return self.log.get("status", "done") != "done" or not self.has_maps
 
 
 def group(output_dir, progress=None):
@@ -91,16 +94,17 @@ def _logs(output_dir, problems):
     """(subject, session) -> its records, latest last."""
     found = {}
     for path in sorted((output_dir / "logs").glob("sub-*.json")):
-        known = SESSION.match(path.name)
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             problems.append(f"logs/{path.name}: cannot be read as JSON ({error}); the run is not listed.")
             continue
-        if known is None or not isinstance(record, dict):
+        fields = record if isinstance(record, dict) else {}
+        if any(not isinstance(fields.get(name), kind) for name, kind in LOG_FIELDS.items()):
             problems.append(f"logs/{path.name}: is not the log of a run; it was left out.")
             continue
-        found.setdefault((known[1], known[2] or ""), []).append(record)
+        names = fields["participant_id"].removeprefix("sub-"), fields["session_id"].removeprefix("ses-")
+        found.setdefault(names, []).append(record)
     return found
 
 
@@ -121,6 +125,8 @@ def _result(output_dir, subject, session, logs, problems):
     name = prefix(subject, session)
     folder = session_folder(output_dir, subject, session)
     report = f"{name}.html"
+    has_maps = next((folder / "anat").glob(f"{name}_*map.nii.gz"), None) is not None
+    done = [log for log in logs if log["status"] == "done"] if has_maps else []
     tables = {}
     for kind in TABLES:
         path = folder / "anat" / f"{name}_{kind}"
@@ -138,7 +144,8 @@ def _result(output_dir, subject, session, logs, problems):
         subject=subject,
         session=session,
         log=logs[-1] if logs else {},
-        made_by=next((log for log in reversed(logs) if log.get("status") == "done"), {}),
+        has_maps=has_maps,
+        made_by=done[-1] if done else {},
         report=report if (output_dir / report).is_file() else "",
         thumbnail=picture,
         tables=tables,
@@ -146,9 +153,12 @@ def _result(output_dir, subject, session, logs, problems):
 
 
 def _read_tsv(path):
-    """Rows of a TSV file as dictionaries; ValueError when a row has not as many fields as the header."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        lines = list(csv.reader(file, delimiter="\t"))
+    """Rows of a TSV file as dictionaries; ValueError when it is no text or a row has not the fields of the header."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            lines = list(csv.reader(file, delimiter="\t"))
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8 text") from None
     if not lines:
         raise ValueError("the table is empty, expected a header")
     for number, line in enumerate(lines[1:], 2):

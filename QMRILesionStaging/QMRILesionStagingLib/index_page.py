@@ -27,7 +27,9 @@ def index_page(results, problems, merged):
         Html('<p class="research">Research use only. Not for diagnosis.</p></header>\n'),
     ]
     if failed:
-        sentences = [f"{result.name}: {result.log.get('error') or 'the run did not end.'}" for result in failed]
+        sentences = [
+            f"{result.name}: {result.log.get('error') or 'no maps are there; run it again.'}" for result in failed
+        ]
         parts.append(notes(f"{len(failed)} failed", sentences, "bad"))
     doubts = [*problems, *_unlike(results)]
     if doubts:

@@ -1,14 +1,16 @@
 """Raw BIDS data sets: which sessions there are, and what was scanned in one. `sourcedata/` is never looked at."""
 
+import re
 from pathlib import Path
 
 from ..acquisition import Session
 from ..errors import InputError
 from .derivatives_input import drawings
 from .names import images_in
-from .scans import build_scan
+from .scans import ROLES, build_scan
 
 FOLDERS = ("anat", "fmap")
+LABEL = re.compile("[A-Za-z0-9+]+")
 ONE_FILE_EACH = ("T1w", "FLAIR", "TB1map")  # an echo or part is no reason to put these together
 
 
@@ -34,19 +36,26 @@ def find_sessions(bids_dir, participant_labels=(), session_labels=()):
     return [(s, v) for s, v in every if v in sessions]
 
 
-def read_session(bids_dir, subject, session="", derivatives=None):
+def read_session(bids_dir, subject, session="", derivatives=None, needed=None):
     """Everything of one visit that this program can use; images are read later, when asked for.
 
     Args:
         bids_dir: top of the data set. subject, session: labels without prefix; session "" for none.
         derivatives: name -> folder of a derivative data set with masks and labels; None for every folder in
             `bids_dir/derivatives`.
+        needed: roles whose problems end the reading; a problem of another scan is a note. None for all.
     Returns:
         acquisition.Session. Runs are scans of their own; echoes are sorted by echo time.
     Raises:
-        InputError: a file or field that a scan needs is missing or contradicts another.
+        InputError: a label is not one of BIDS, or a file or field that a scan needs is missing or contradicts another.
     """
     bids_dir = Path(bids_dir)
+    for entity, label in (("sub", subject), ("ses", session)):
+        if label and not LABEL.fullmatch(label):
+            raise InputError(
+                f"{entity}-{label}: a BIDS label holds only the letters a to z, digits and +; rename the folder and "
+                "its files."
+            )
     folder = bids_dir / f"sub-{subject}"
     folder = folder / f"ses-{session}" if session else folder
     if not folder.is_dir():
@@ -57,7 +66,12 @@ def read_session(bids_dir, subject, session="", derivatives=None):
             series.setdefault(_series(file), []).append(file)
     scans, notes = [], []
     for files in series.values():
-        scan, note = build_scan(files, bids_dir)
+        try:
+            scan, note = build_scan(files, bids_dir)
+        except InputError as error:
+            if needed is None or ROLES.get(files[0].suffix) in needed:
+                raise
+            scan, note = None, f"{str(error).rstrip('.')}; until then the scan is not used."
         scans += [scan] if scan is not None else []
         notes += [note] if note else []
     brain_mask, lesions, tissue, found, more = drawings(bids_dir, subject, session, derivatives)
@@ -78,9 +92,7 @@ def _wanted(asked, known, entity, option, bids_dir):
     asked = [label.removeprefix(f"{entity}-") for label in asked]
     for label in asked:
         if label not in known:
-            there = ", ".join(k for k in known if k) or "none"
-            raise InputError(
-                f"{option} {label}: there is no {entity}-{label} in {bids_dir}, expected one of {there}; "
-                "correct the label."
-            )
+            there = ", ".join(k for k in known if k)
+            cure = f"expected one of {there}; correct the label." if there else f"nor any other; leave out {option}."
+            raise InputError(f"{option} {label}: there is no {entity}-{label} in {bids_dir}, {cure}")
     return [label for label in known if label in asked]

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from .. import __version__
+from ..errors import InputError
+from .derivatives_input import PROGRAM, generators
 from .nifti import write_image
 from .text import write_json, write_text
 
@@ -28,8 +30,17 @@ def session_folder(output_dir, subject, session=""):
 
 
 def prepare_dataset(output_dir, bids_dir):
-    """Write what makes a folder a derivative data set; existing files of this kind are brought up to date."""
+    """Write what makes a folder a derivative data set; existing files of this kind are brought up to date.
+
+    Raises:
+        InputError: the folder holds another data set (the raw one, say), whose subjects would be overwritten.
+    """
     output_dir = Path(output_dir)
+    if PROGRAM not in generators(output_dir) and next(output_dir.glob("sub-*"), None) is not None:
+        raise InputError(
+            f"{output_dir}: holds the subjects of another data set, which would be overwritten; expected a new folder "
+            "or earlier results of this program, choose another OUTPUT_DIR."
+        )
     output_dir.mkdir(parents=True, exist_ok=True)
     raw = os.path.relpath(Path(bids_dir).resolve(), output_dir.resolve()).replace(os.sep, "/")
     write_json(
@@ -41,7 +52,7 @@ def prepare_dataset(output_dir, bids_dir):
             "License": "as the raw data set",
             "GeneratedBy": [
                 {
-                    "Name": "slicer-qmri",
+                    "Name": PROGRAM,
                     "Version": __version__,
                     "CodeURL": "https://github.com/QuantitativeMRI/SlicerQuantitativeMRI",
                 }
@@ -55,22 +66,25 @@ def prepare_dataset(output_dir, bids_dir):
 
 @contextmanager
 def whole_folder(final):
-    """A temporary folder beside `final` that takes its place when the block ends well, and vanishes otherwise."""
+    """A temporary folder beside `final` that takes its place when the block ends well, and vanishes otherwise.
+
+    What an earlier run left there when it was killed goes too.
+    """
     final = Path(final)
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+    old = temporary.with_name(temporary.name + "-old")
     try:
         temporary.chmod(0o755)  # mkdtemp keeps others out; results are for the group
         yield temporary
         if final.exists():
-            old = temporary.with_name(temporary.name + "-old")
             os.rename(final, old)
-            os.rename(temporary, final)
-            shutil.rmtree(old)
-        else:
-            os.rename(temporary, final)
+        os.rename(temporary, final)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if old.exists() and not final.exists():
+            os.rename(old, final)
+        for leftover in final.parent.glob(f".{final.name}-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
         if not any(final.parent.iterdir()):
             final.parent.rmdir()
 
@@ -87,7 +101,7 @@ def write_estimate(folder, estimate):
         described = {
             "Units": result.unit if map_name != "PD" else "arbitrary",
             "SkullStripped": bool(not (result.valid & ~estimate.brain_mask).any()),
-            "Sources": [f"bids:raw:{source}" for source in result.sources],
+            "Sources": _uris(result.sources),
             "EstimationAlgorithm": result.algorithm,
             "EstimationReference": result.reference,
             **result.parameters,
@@ -98,7 +112,7 @@ def write_estimate(folder, estimate):
         _image(folder, f"{stem}_desc-uncertainty_{map_name}map", result.sd, result.geometry, uncertainty)
         quality = described | {"Units": "arbitrary", "Description": result.quality_meaning}
         _image(folder, f"{stem}_desc-quality_{map_name}map", result.quality, result.geometry, quality)
-        region = {"Type": "ROI", "Description": f"where {map_name} is valid"}
+        region = {"Type": "ROI", "Description": f"where {map_name} is valid", "Sources": _uris(result.sources)}
         _mask(folder, f"{stem}_desc-{map_name}_mask", result.valid, result.geometry, region)
     _mask(folder, f"anat/{name}_label-brain_mask", estimate.brain_mask, estimate.geometry, {"Type": "Brain"})
     _field_maps(folder, name, estimate)
@@ -110,12 +124,23 @@ def _field_maps(folder, name, estimate):
     present = {kind: estimate.images[image] for image, kind in kinds.items() if image in estimate.images}
     if not present:
         return
-    described = {"SkullStripped": True, "Units": "Hz"}
+    sources = dict.fromkeys(source for result in estimate.maps.values() for source in result.sources)
+    described = {"SkullStripped": True, "Units": "Hz", "Sources": _uris(sources)}
     for kind, image in present.items():
         text = f"{kind} field over the brain, positive where the Larmor frequency is higher"
         stem = f"fmap/{name}_desc-{kind}_fieldmap"
         _image(folder, stem, image, estimate.geometry, described | {"Description": text})
-    _image(folder, f"fmap/{name}_magnitude", estimate.magnitude, estimate.geometry, {"SkullStripped": False})
+    _image(
+        folder,
+        f"fmap/{name}_magnitude",
+        estimate.magnitude,
+        estimate.geometry,
+        {"SkullStripped": False, "Sources": _uris(sources)},
+    )
+
+
+def _uris(sources):
+    return [f"bids:raw:{source}" for source in sources]
 
 
 def _image(folder, stem, array, geometry, sidecar, dtype=np.float32):

@@ -48,7 +48,7 @@ def drawings(bids_dir, subject, session, derivatives=None):
             sources.append(relative_name(found[0][1].path, bids_dir))
         if len(found) > 1:
             notes.append(
-                f"{found[0][1].name}: was taken as {what} image; {len(found) - 1} more were found, choose with "
+                f"{found[0][1].name}: is the first of {len(found)} {what} images and was taken; choose another with "
                 "--derivatives."
             )
     return *functions, tuple(sources), tuple(notes)
@@ -56,11 +56,16 @@ def drawings(bids_dir, subject, session, derivatives=None):
 
 def _folders(bids_dir):
     folders = sorted(p for p in (Path(bids_dir) / "derivatives").glob("*") if p.is_dir())
-    return [folder for folder in folders if PROGRAM not in _generators(folder)]
+    return [folder for folder in folders if PROGRAM not in generators(folder)]
 
 
-def _generators(folder):
-    path = folder / "dataset_description.json"
+def generators(folder):
+    """Names of the programs that made a data set, [] where it does not say.
+
+    Raises:
+        InputError: its dataset_description.json is none.
+    """
+    path = Path(folder) / "dataset_description.json"
     try:
         description = json.loads(path.read_text(encoding="utf-8-sig")) if path.is_file() else {}
         return [entry.get("Name") for entry in description.get("GeneratedBy", [])]
@@ -101,9 +106,13 @@ def _is_result(file):
 def _mask(_, file):
     def read():
         array, geometry, _info = _volume(file)
-        if not array.any():
-            raise InputError(f"{file.name}: the mask is empty, expected voxels above 0; draw it or remove the file.")
-        return array > 0.5, geometry
+        inside = array > 0.5
+        if not inside.any():
+            raise InputError(
+                f"{file.name}: the mask is empty (its highest value is {array.max():g}), expected 1 inside; draw it or "
+                "remove the file."
+            )
+        return inside, geometry
 
     return read
 

@@ -13,6 +13,7 @@ from .sidecar import read_sidecar
 
 PARTS = ("mag", "phase", "real", "imag")
 SAME_ECHO = 1e-6  # s
+SAME_GRID = 0.02  # of a voxel: headers that were only rounded differently
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +160,7 @@ def _check_grids(images):
                 f"{file.name}: has {_size(other)} voxels but {first.name} has {_size(geometry)}, expected the same; "
                 "a slice is missing or the files belong to different scans, convert them again."
             )
-        if not other.same_grid(geometry):
+        if not other.same_grid(geometry, SAME_GRID * min(geometry.voxel_size)):
             raise InputError(
                 f"{file.name}: lies elsewhere than {first.name} (their orientation matrices differ), expected the same "
                 "grid; use the original export of both, without alignment."

@@ -2,22 +2,30 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from . import phase_checks
 from .echoes import load_magnitude_and_phase
 from .interpolation import acquired_voxel_size
-from .phase import RADIANS, alternating_axes, known_encoding, mend_alternating
+from .phase import RADIANS, alternating_axes, known_encoding, mend_alternating, slice_offsets, without_offsets
 
 FEWEST_SLICES = 8  # the dipole field of a thinner slab comes from outside it
 GAP_SEEN, GAP_REFUSED = 1.05, 1.5  # distance of slices over their thickness
 AXES = ("slices", "rows", "columns")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PhaseReport:
-    """Attributes: encoding (None when unknown), alternating (axes to mend), problem, notes, acquired (mm or None)."""
+    """What is to be done with the stored phase.
+
+    Attributes:
+        encoding: None when unknown. alternating: axes to mend. offsets: rad, to take off each slice, or None.
+        problem: why QSM cannot use it. notes. acquired: measured voxel, mm [k, j, i], or None.
+    """
 
     encoding: object
     alternating: tuple = ()
+    offsets: np.ndarray | None = None
     problem: str = ""
     notes: tuple = ()
     acquired: tuple | None = None
@@ -25,7 +33,9 @@ class PhaseReport:
     def mended(self, stored):
         """Wrapped phase in rad from the stored numbers [echo, k, j, i]."""
         phase = self.encoding.radians(stored)
-        return mend_alternating(phase, self.alternating) if self.alternating else phase
+        if self.alternating:
+            phase = mend_alternating(phase, self.alternating)
+        return phase if self.offsets is None else without_offsets(phase, self.offsets)
 
 
 def inspect_phase(images, geometry, file, sidecar):
@@ -58,12 +68,18 @@ def inspect_phase(images, geometry, file, sidecar):
         notes.append(
             f"{name}: more than a fifth of the phase is exactly 0; it was masked, the noise cannot be checked."
         )
-    problem = _header_problem(name, geometry, sidecar) or _data_problem(name, magnitude, phase, notes)
+    random = phase_checks.random_slice_steps(magnitude, phase)
+    offsets = None
+    if random == {"offset"} and len(phase) > 1:
+        offsets = slice_offsets(magnitude, phase)
+        phase = without_offsets(phase, offsets)
+        notes.append(f"{name}: every slice has its own phase offset, the same in all echoes; it was taken off.")
+    problem = _header_problem(name, geometry, sidecar) or _data_problem(name, magnitude, phase, random)
     ratio = _gap(fields)
     if ratio > GAP_SEEN:
         notes.append(f"{name}: slices are {ratio:.2f} thicknesses apart; the field between them was not measured.")
     acquired = acquired_voxel_size(geometry, fields, magnitude[0], phase[0])
-    return PhaseReport(encoding, axes, problem, tuple(notes), acquired)
+    return PhaseReport(encoding, axes, offsets, problem, tuple(notes), acquired)
 
 
 def _header_problem(name, geometry, sidecar):
@@ -80,20 +96,17 @@ def _header_problem(name, geometry, sidecar):
     return ""
 
 
-def _data_problem(name, magnitude, phase, notes):
+def _data_problem(name, magnitude, phase, random):
     if phase_checks.looks_high_pass_filtered(magnitude[-1], phase[-1]):
         return (
             f"{name}: the slow part of the phase is missing, as after a high-pass filter (SWI); expected unfiltered "
             "phase, export the raw phase."
         )
-    random = phase_checks.random_slice_steps(magnitude, phase)
     if "evolution" in random or (random and len(phase) == 1):
         return (
             f"{name}: the phase jumps at random from slice to slice, expected a continuous volume; "
             "use a 3-D acquisition."
         )
-    if random:
-        notes.append(f"{name}: every slice has its own phase offset; only the evolution between echoes is meaningful.")
     return ""
 
 

@@ -139,6 +139,10 @@ def relative_name(path, folder):
 
 def _open(path):
     path = Path(path)
+    if path.is_symlink() and not path.exists():
+        raise InputError(
+            f"{path.name}: is a link to a file that is not there; fetch the content (datalad get, git annex get)."
+        )
     if not path.is_file():
         raise InputError(f"{path.name}: there is no such file in {path.parent}; correct the name or restore the file.")
     try:

@@ -171,3 +171,22 @@ def mend_alternating(phase, axes):
     half_turn = np.float32(np.pi)
     opposite = np.where(phase > 0, phase - half_turn, phase + half_turn)
     return np.where(parity == 1, opposite, phase)
+
+
+def slice_offsets(magnitude, phase):
+    """Phase (rad) of each slice against the first, [k], by the mean step between neighbours in the first echo.
+
+    Taken off all echoes it leaves the evolution between them as it was, and with it the field.
+
+    Args:
+        magnitude, phase: [echo, k, j, i]; phase in rad.
+    """
+    first = magnitude[0] * np.exp(1j * phase[0])
+    steps = (first[1:] * np.conj(first[:-1])).sum(axis=(1, 2), dtype=np.complex128)
+    return np.concatenate([[0.0], np.cumsum(np.angle(steps))])
+
+
+def without_offsets(phase, offsets):
+    """Wrapped phase [echo, k, j, i] less one offset (rad) a slice; float32."""
+    rest = np.angle(np.exp(1j * offsets)).astype(np.float32)
+    return wrapped(phase - rest[:, None, None])

@@ -213,6 +213,10 @@ def _parameters(role, sidecars, echo_times):
             f"{origin['repetition_time']}: the repetition time is {values['repetition_time']:g} s but the last echo "
             f"is at {echo_times[-1]:g} s, expected a longer one; correct the sidecar (both in seconds)."
         )
+    origin |= {"echo_times": sidecars[0].where("EchoTime")} if echo_times else {}
+    for name, field in (("manufacturer", "Manufacturer"), ("phase_polarity", "Manufacturer"), ("b0_ras", "B0_dir")):
+        known = next((s for s in sidecars if s.fields.get(field)), None)
+        origin |= {name: known.where(field)} if known else {}
     return values | {"origin": origin}
 
 

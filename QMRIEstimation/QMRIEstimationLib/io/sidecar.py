@@ -75,9 +75,10 @@ class Sidecar:
             return (self.number("EchoTime", 0, 1, "s", needed_by="every map", hint="milliseconds"),)
         if not isinstance(value, list) or len(value) != count:
             found = f"{len(value)} numbers" if isinstance(value, list) else json.dumps(value)
+            wanted, held = (f"a list of {count} numbers", f"{count} volumes") if count > 1 else ("one", "one volume")
             raise InputError(
-                f"{self.where('EchoTime')}: EchoTime is {found}, expected a list of {count} numbers in s because "
-                f"{self.image.name} holds {count} volumes; correct the sidecar."
+                f"{self.where('EchoTime')}: EchoTime is {found}, expected {wanted} in s because "
+                f"{self.image.name} holds {held}; correct the sidecar."
             )
         return tuple(self.checked("EchoTime", v, 0, 1, "s", "milliseconds") for v in value)
 

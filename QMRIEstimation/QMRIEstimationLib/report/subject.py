@@ -109,9 +109,9 @@ def _numbers(estimate, displays):
         Html('<section id="numbers"><h2>Numbers</h2>\n'),
         table(header, rows, caption="Over the valid voxels of the brain mask.", numeric=(2, 3, 4, 5)),
     ]
-    if estimate.figures:
-        figures = [(key.replace("_", " "), _figure(value)) for key, value in estimate.figures.items()]
-        parts.append(table((), figures))
+    figures = {key: value for key, value in estimate.figures.items() if not key.endswith("_median")}  # they stand above
+    if figures:
+        parts.append(table((), [(key.replace("_", " "), _figure(value)) for key, value in figures.items()]))
     return join(*parts, Html("</section>\n"))
 
 
