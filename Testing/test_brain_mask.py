@@ -16,7 +16,7 @@ def _geometry(shape, voxel_size=(2.0, 2.0, 2.0)):
     return Geometry(shape, np.diag([*voxel_size[::-1], 1.0]))
 
 
-def _made_head(rng, voxel_size=(2.5, 2.0, 1.8)):
+def _made_head(rng, voxel_size=(2.5, 2.0, 1.8), noise_sd=4, fluid=10.0):
     """Ellipsoids of scalp, bone and brain with dark ventricles, two bridges through the skull, coil shading, noise."""
     shape = tuple(int(210 / h) for h in voxel_size)
     z, y, x = np.meshgrid(*[(np.arange(n) - n / 2) * h for n, h in zip(shape, voxel_size, strict=True)], indexing="ij")
@@ -26,9 +26,9 @@ def _made_head(rng, voxel_size=(2.5, 2.0, 1.8)):
     scalp = head & ~(np.sqrt((z / 70) ** 2 + (y / 90) ** 2 + (x / 74) ** 2) < 1)
     bridges = head & ~brain & (((x - 20) ** 2 + (z + 20) ** 2 < 9) | ((x + 20) ** 2 + (z + 20) ** 2 < 9)) & (y > 0)
     ventricle = (z / 10) ** 2 + (y / 25) ** 2 + (x / 8) ** 2 < 1
-    image = 100.0 * brain + 160.0 * scalp + 100.0 * bridges - 90.0 * ventricle + 3.0 * (head & ~brain & ~scalp)
+    image = 100.0 * brain + 160.0 * scalp + 100.0 * bridges - (100 - fluid) * ventricle + 3.0 * (head & ~brain & ~scalp)
     image *= 1 + 0.6 * y / 100 + 0.3 * x / 100
-    noise = rng.normal(size=(2, *shape)) * 4
+    noise = rng.normal(size=(2, *shape)) * noise_sd
     return np.hypot(image + noise[0], noise[1]).astype(np.float32), brain, _geometry(shape, voxel_size)
 
 
@@ -62,6 +62,13 @@ def test_ventricles_are_filled(rng):
     image, brain, geometry = _made_head(rng)
     mask, _ = brain_mask(image, geometry)
     assert mask[tuple(n // 2 for n in brain.shape)]
+
+
+def test_noise_does_not_pierce_the_brain(rng):
+    image, brain, geometry = _made_head(rng, voxel_size=(1.2, 1.2, 1.2), noise_sd=12, fluid=60.0)
+    mask, notes = brain_mask(image, geometry)
+    assert _dice(mask, brain) > 0.97
+    assert notes == ()
 
 
 def test_first_echo_and_intensity_scale_do_not_matter(rng):

@@ -112,6 +112,15 @@ def test_residual_is_the_phase_noise(scan, rng):
     assert np.sqrt(np.mean(result.residual[mask] ** 2) / np.mean(expected**2)) == pytest.approx(1.03, abs=0.07)
 
 
+@pytest.mark.parametrize("step, said", [(0.0, False), (0.3, True), (3.0, True)])
+def test_echoes_read_in_alternating_directions_are_reported(scan, rng, step, said):
+    geometry, mask, _, _, echoes = scan
+    magnitude, phase = echoes(rng=rng)
+    alternating = np.array([1, -1, 1, -1])[:, None, None, None] * (0.3 * step + step * np.linspace(-0.5, 0.5, SHAPE[2]))
+    result = field_map(magnitude, wrap(phase + np.float32(alternating)), ECHO_TIMES, mask, geometry, NOISE)
+    assert any("read in the same direction" in note for note in result.notes) == said
+
+
 def test_opposite_phase_gives_the_opposite_field(scan):
     geometry, mask, _, _, echoes = scan
     a = field_map(*echoes(noise=0), ECHO_TIMES, mask, geometry, NOISE)

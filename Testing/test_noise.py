@@ -116,5 +116,7 @@ def test_scale_of_the_image_carries_over(rng):
 def test_image_without_noise_is_refused():
     with pytest.raises(ValueError, match="0 blocks of 2x2x2 voxels with signal and noise"):
         noise_sd(np.zeros((2, 20, 20, 20), np.float32))
+    with pytest.raises(ValueError, match="0 blocks of 2x2x2 voxels with signal and noise"):
+        noise_sd(np.ones((2, 1, 1, 1), np.float32))
     with pytest.raises(ValueError, match="phase has shape"):
         noise_sd(np.ones((2, 8, 8, 8), np.float32), np.ones((1, 8, 8, 8), np.float32))

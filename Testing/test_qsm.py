@@ -342,8 +342,18 @@ def test_without_r2star_contrast_the_sign_is_undetermined(iron_head):
 
 
 def test_anatomy_says_nothing_in_few_voxels():
-    few = np.ones((5, 5, 5), bool)
-    assert anatomy_strength(np.arange(125.0).reshape(few.shape), np.arange(125.0).reshape(few.shape), few) == 0
+    few, ramp = np.ones((5, 5, 5), bool), np.arange(125.0).reshape(5, 5, 5)
+    assert anatomy_strength(ramp, ramp, few, _geometry(STRAIGHT, few.shape)) == 0
+
+
+def test_anatomy_is_heard_through_the_noise_of_single_voxels(rng):
+    shape = (40, 40, 40)
+    nucleus = np.zeros(shape, bool)
+    nucleus[10:17, 10:20, 10:20], nucleus[25:32, 10:20, 25:35] = True, True
+    chi = np.where(nucleus, 0.1, 0.0) + rng.normal(scale=0.05, size=shape)
+    r2star = np.where(nucleus, 35, 20) + rng.normal(scale=15, size=shape)  # 97 % of the highest rates are noise
+    assert anatomy_strength(chi, r2star, np.ones(shape, bool), _geometry(STRAIGHT, shape)) > 2
+    assert anatomy_strength(-chi, r2star, np.ones(shape, bool), _geometry(STRAIGHT, shape)) < -2
 
 
 def test_imaging_frequency_scales_chi(iron_head):

@@ -17,6 +17,7 @@ _SCALP = 4.0  # mm below the skin: scalp or skull in every head
 _LEAK = 0.06
 _PARTED = 0.6  # of the leak before erosion, below which the scalp at least was parted
 _RADII = (*np.arange(2.0, 10.0, 0.5), *np.arange(10.0, 15.1))  # mm, half widths of bridges that are tried: dura to neck
+_NOISE_WIDTH = 0.5  # mm, SD of the smoothing that keeps noise from piercing dark tissue; thin bone stays dark
 _BIAS_WIDTH = 25.0  # mm, SD of the smoothing: wide against folds, narrow against a receive profile
 
 
@@ -24,7 +25,7 @@ _BIAS_WIDTH = 25.0  # mm, SD of the smoothing: wide against folds, narrow agains
 class MaskOptions(Options):
     """Settings of the brain mask."""
 
-    threshold: float = param(0.4, "", 0.1, 0.8, "tissue is above this share of the median signal deep in the head")
+    threshold: float = param(0.35, "", 0.1, 0.8, "tissue is above this share of the median signal deep in the head")
     closing: float = param(5.0, "mm", 0.0, 15.0, "half width of gaps (sulci, vessels) that count as brain")
 
 
@@ -60,6 +61,7 @@ def brain_mask(magnitude, geometry, options=MaskOptions(), progress=None, cancel
     _tell(progress, cancelled, 0.2)
     skin = distance.inside(head)
     image = _without_bias(image, head, geometry.voxel_size)
+    image = ndimage.gaussian_filter(image, [_NOISE_WIDTH / h for h in geometry.voxel_size])
     deep = head & (skin > 0.5 * skin.max())
     tissue = head & (image > options.threshold * np.median(image[deep & (image > 0)]))
     thickness = distance.inside(tissue)

@@ -91,7 +91,7 @@ def _block_details(image):
         parts = split
     low, high = (0,) * len(axes), (1,) * len(axes)
     mean = parts.pop(low) / np.float32(np.sqrt(2.0 ** len(axes)))
-    detail = parts.pop(high)
+    detail = parts.pop(high, 0 * mean)  # a single voxel has none
     return mean, detail, sum(part * part for part in parts.values())
 
 

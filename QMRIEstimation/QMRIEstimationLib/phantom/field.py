@@ -37,15 +37,20 @@ def dipole_field(chi, voxel_size, b0_dir, shape=None):
     """
     shape = tuple(shape or chi.shape)
     spectrum = rfftn(chi, shape)
+    b = [np.float32(component) for component in b0_dir]
     kz = np.fft.fftfreq(shape[0], voxel_size[0]).astype(np.float32)
     ky = np.fft.fftfreq(shape[1], voxel_size[1]).astype(np.float32)[:, None]
     kx = np.fft.rfftfreq(shape[2], voxel_size[2]).astype(np.float32)[None, :]
-    in_plane, along = kx**2 + ky**2, np.float32(b0_dir[2]) * kx + np.float32(b0_dir[1]) * ky
+    # Products of two axes jump in sign at the highest frequency of an oblique grid, which would ripple from voxel to
+    # voxel through the whole object; they fade out towards it.
+    z, y, x = (k * (1 - (2 * k * np.float32(h)) ** 4) for k, h in zip((kz, ky, kx), voxel_size, strict=True))
+    in_plane, across = kx**2 + ky**2, 2 * b[0] * (b[1] * y + b[2] * x)
+    along = (b[2] * kx) ** 2 + (b[1] * ky) ** 2 + 2 * b[1] * b[2] * x * y
     for n, k in enumerate(kz):  # plane by plane: the whole kernel would double the memory
         squared = in_plane + k * k
         if n == 0:
             squared[0, 0] = 1
-        plane = np.float32(1 / 3) - (along + np.float32(b0_dir[0]) * k) ** 2 / squared
+        plane = np.float32(1 / 3) - (along + (b[0] * k) ** 2 + across * z[n]) / squared
         if n == 0:
             plane[0, 0] = 0
         spectrum[n] *= plane

@@ -110,7 +110,7 @@ def susceptibility(
     if progress is not None:
         progress(0.9, "sign of the phase")
     decay = _decay(magnitude) if r2star is None else r2star
-    strength = 0.0 if decay is None else anatomy_strength(chi, decay, _deep(valid, geometry))
+    strength = 0.0 if decay is None else anatomy_strength(chi, decay, _deep(valid, geometry), geometry)
     polarity = decide(header_polarity, strength, options.polarity)
     sign = np.float32(polarity.applied)
     return Susceptibility(

@@ -12,6 +12,8 @@ from .echoes import closest_pair, line_fit, unwrap_echoes
 from .offset import smooth_offset
 from .unwrap import TURN, unwrap
 
+_UNEXPLAINED = 3.0  # times the residual that noise leaves; a real brain read in one direction shows 1.2
+_BENT = 0.05  # rad; smaller residuals, of flow and of voxels with two tissues, are harmless at any noise
 _WEAKEST = 1e-6  # weight floor relative to the mean: a dead echo steers nothing but keeps the sums regular
 
 
@@ -93,7 +95,9 @@ def field_map(
     information = (weights * t**2).sum(axis=0)
     slope = (weights * t * (unwrapped - offset)).sum(axis=0) / information
     rest = unwrapped - offset - slope * t
-    residual = np.sqrt((weights * rest**2).sum(axis=0) / weights.sum(axis=0))
+    total_weight = weights.sum(axis=0)
+    residual = np.sqrt((weights * rest**2).sum(axis=0) / total_weight)
+    notes += _no_line(residual, noise_sd * np.sqrt((len(times) - 1) / total_weight))
     return FieldMap(
         total_field=_placed(slope / TURN, usable),
         sd=_placed(noise_sd / (TURN * np.sqrt(information)), usable),
@@ -137,6 +141,17 @@ def _common_turns(unwrapped, weights, times, offset):
     """Turns common to all echoes of a voxel, so that its line meets the offset at echo time 0."""
     intercept, _ = line_fit(unwrapped, weights, times)
     return (unwrapped + TURN * np.rint((offset - intercept) / TURN)).astype(np.float32)
+
+
+def _no_line(residual, expected):
+    """A note when the phase of the echoes is farther from a line than noise takes it, as with bipolar readouts."""
+    excess = float(np.median(residual / expected)) if expected.any() else 0.0
+    if excess <= _UNEXPLAINED or np.median(residual) <= _BENT:
+        return []
+    return [
+        f"the phases of the echoes are {excess:.1f} times as far from a straight line as noise explains, so the field "
+        "and chi are doubtful; check the echo times, and that all echoes were read in the same direction (monopolar)."
+    ]
 
 
 def _left_out(mask, usable):

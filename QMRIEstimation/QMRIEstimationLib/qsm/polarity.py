@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
+from ..geometry import check_same_shape
 from ..parameters import Options, choice
 
 _IRON = 97.0  # percentile of R2* above which voxels are taken for iron-rich nuclei and veins
 _STRONG = 0.5  # contrast in robust SDs of chi beyond which the anatomy is believed
+_SPAN = 3.0  # mm, means over cubes of this side: the nuclei are wider, the noise is not
 _FEWEST = 200  # voxels in the tail below which nothing is concluded
 
 
@@ -37,22 +40,28 @@ class Polarity:
     notes: tuple = ()
 
 
-def anatomy_strength(chi, r2star, valid):
+def anatomy_strength(chi, r2star, valid, geometry):
     """How much more paramagnetic the voxels of highest R2* are than the rest, in robust SDs of chi.
 
     Iron-rich nuclei and veins have a high R2* and a positive chi in every adult head. The median of chi above the
-    97th percentile of R2* is compared with the median of all, over 1.4826 times the median absolute deviation.
+    97th percentile of R2* is compared with the median of all, over 1.4826 times the median absolute deviation; both
+    maps are averaged over some voxels first, or at low signal the noise alone would decide which R2* are highest.
 
     Args:
         chi: ppm, made with the sign +1. r2star: 1/s or anything that grows with it. Both float32 [k, j, i].
         valid: bool [k, j, i], away from the edge of the brain, where air-made dephasing looks like iron.
+        geometry: voxel size, mm.
     Returns:
         float, 0 when there are too few voxels.
+    Raises:
+        ValueError: the shapes differ.
     """
+    check_same_shape(chi=chi, r2star=r2star, valid=valid)
     usable = valid & np.isfinite(r2star)
     if usable.sum() * (1 - _IRON / 100) < _FEWEST:
         return 0.0
-    values, rates = chi[usable], r2star[usable]
+    span = [max(1, round(_SPAN / h)) for h in geometry.voxel_size]
+    values, rates = (ndimage.uniform_filter(np.where(usable, m, 0), span)[usable] for m in (chi, r2star))
     centre = np.median(values)
     spread = 1.4826 * np.median(np.abs(values - centre))
     tail = values[rates > np.percentile(rates, _IRON)]

@@ -13,7 +13,7 @@ from ..parameters import Options, param
 class ReliabilityOptions(Options):
     """Settings of the surface that is left out."""
 
-    depth: float = param(5.0, "mm", 0.0, 30.0, "how far from the surface of the mask weak voxels are left out")
+    depth: float = param(7.0, "mm", 0.0, 30.0, "how far from the surface of the mask weak voxels are left out")
     max_sd: float = param(2.0, "", 1.2, 100.0, "largest SD of the field at the surface of the mask, over its median")
 
 
