@@ -210,7 +210,11 @@ def test_full_disk_at_the_report_leaves_no_maps_without_it(clean, tmp_path, caps
 def test_stopped_run_says_so_and_leaves_nothing_but_its_log(number, clean, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(participant, "write_estimate", lambda *_: os.kill(os.getpid(), number))
     output = tmp_path / "maps"
-    assert cli.main(["run", str(clean), str(output), "participant"]) == cli.SOME_FAILED
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C
+    try:
+        assert cli.main(["run", str(clean), str(output), "participant"]) == cli.SOME_FAILED
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert "stopped; nothing half-made was left behind." in capsys.readouterr().err
     assert sorted(path.name for path in output.iterdir()) == [".bidsignore", "dataset_description.json", "logs"]
     assert "stopped before the end" in only_log(output)["error"]
