@@ -94,6 +94,15 @@ def test_afi_is_that_of_isochromats(flip, r1, r2):
 
 
 @pytest.mark.parametrize("flip", [40, 60, 75])
+def test_strong_diffusion_spoils_afi_perfectly(flip):
+    # Ideal spoiling: S2/S1 = (1 - E1 + (1 - E2) E1 c) / (1 - E2 + (1 - E1) E2 c), Yarnykh 2007 without the limit
+    first, second = afi_steady_state(flip * DEGREE, 1.0, 12.0, 0.02, 0.1, 39 * DEGREE, diffusion=1e4)
+    e1, e2, cosine = math.exp(-0.02), math.exp(-0.1), math.cos(flip * DEGREE)
+    ideal = (1 - e1 + (1 - e2) * e1 * cosine) / (1 - e2 + (1 - e1) * e2 * cosine)
+    assert abs(second) / abs(first) == pytest.approx(ideal, rel=1e-4)
+
+
+@pytest.mark.parametrize("flip", [40, 60, 75])
 def test_afi_ratio_meets_the_textbook_limit_of_short_repetition(flip):
     # Yarnykh 2007: r = (1 + n cos a) / (n + cos a) to first order in TR/T1, so the error is of the size
     # TR2 R1 = 0.002 times a coefficient below 1; strong R2 takes the echoes away

@@ -1,5 +1,6 @@
 """What was scanned: one Scan for every run of a pulse sequence, one Session for everything of one visit."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -39,11 +40,13 @@ class Scan:
             was stored with, or None. Called each time the images are needed; raises InputError.
         echo_times: s, ascending, one for each image of the first axis.
         flip_angle: nominal, rad. repetition_time: s. spoiling_increment: rad. phase_cycle: rad (bSSFP).
+        spoiling_dephasing: by the spoiler gradients of one repetition, rad/mm.
         field_strength: T. imaging_frequency: Hz.
         has_phase: whether `read` returns a phase.
         phase_problem: why the phase cannot be used for susceptibility, as a sentence with its cure; empty when it can.
         phase_polarity: sign of the phase by the header: +1 for exp(+i 2 pi df TE), -1 for the opposite, 0 when the
             header is silent.
+        header: fields of the sidecar of the first image, for comparing the gain of scans; empty when unknown.
         sources: names of the files or nodes the scan was made from, for the record.
         origin: where each parameter came from (parameter name -> "sidecar", "node attribute", ...).
         notes: what was found and mended or is doubtful, one sentence each.
@@ -57,6 +60,7 @@ class Scan:
     flip_angle: float | None = None
     repetition_time: float | None = None
     spoiling_increment: float | None = None
+    spoiling_dephasing: float | None = None
     phase_cycle: float | None = None
     field_strength: float | None = None
     imaging_frequency: float | None = None
@@ -65,6 +69,7 @@ class Scan:
     phase_polarity: int = 0
     manufacturer: str = ""
     is_2d: bool = False
+    header: dict = field(default_factory=dict)
     sources: tuple = ()
     origin: dict = field(default_factory=dict)
     notes: tuple = ()
@@ -94,3 +99,15 @@ class Session:
     def of(self, *roles):
         """The scans with one of the given roles, in order."""
         return [scan for scan in self.scans if scan.role in roles]
+
+
+def acquisition_parameters(scan):
+    """What the scan was made with, in BIDS names and units (s, degrees, T)."""
+    values = {
+        "EchoTime": [float(f"{te:.9g}") for te in scan.echo_times],
+        "FlipAngle": None if scan.flip_angle is None else float(f"{math.degrees(scan.flip_angle):.9g}"),
+        "RepetitionTimeExcitation": scan.repetition_time,
+        "MagneticFieldStrength": scan.field_strength,
+        "Manufacturer": scan.manufacturer or None,
+    }
+    return {name: value for name, value in values.items() if value is not None}

@@ -59,10 +59,11 @@ class Estimate:
         geometry: the reference grid; all arrays below lie on it.
         brain_mask: bool [k, j, i]. magnitude: float32, first echo, for pictures.
         images: name -> float32 [k, j, i]: total_field and local_field (Hz), wrapped_phase (rad, last echo),
-            field_residual (rad).
+            field_residual (rad), transmit_field (percent).
         notes: warnings and corrections, one sentence each.
         figures: name -> number or text for the record (noise SD, medians, sign of the phase, reference offset).
         timings: stage -> seconds.
+        registrations: name of scan -> registration.Registration to the scan that the others were brought to.
     """
 
     session: object
@@ -74,3 +75,4 @@ class Estimate:
     notes: tuple = ()
     figures: dict = field(default_factory=dict)
     timings: dict = field(default_factory=dict)
+    registrations: dict = field(default_factory=dict)

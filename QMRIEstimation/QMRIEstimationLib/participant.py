@@ -7,7 +7,7 @@ from .errors import sentence
 from .io.bids import read_session
 from .io.derivatives import prefix, session_folder, whole_folder, write_estimate
 from .io.nifti import relative_name
-from .pipeline import ROLES, estimate
+from .pipeline import estimate, needed_roles
 from .provenance import run_record, write_log
 from .report.subject import write_report
 
@@ -28,7 +28,7 @@ def run_participant(
     record = {"status": "failed", "error": UNFINISHED, "outputs": [], "warnings": [], "figures": {}}
     write_log(output_dir, subject, session, record, started)
     try:
-        scans = read_session(bids_dir, subject, session, derivatives, ROLES)
+        scans = read_session(bids_dir, subject, session, derivatives, needed_roles(maps))
         record |= run_record(settings, bids_dir, _sources(scans, bids_dir))
         result = estimate(scans, maps, settings, progress, cancelled)
         record |= {"warnings": list(result.notes), "figures": result.figures}

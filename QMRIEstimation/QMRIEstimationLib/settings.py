@@ -8,6 +8,12 @@ from .errors import InputError
 from .mask import MaskOptions
 from .parameters import Options, from_table
 from .qsm.chain import QsmOptions
+from .registration import RegistrationOptions
+from .relaxometry.b1 import B1Options
+from .relaxometry.b1_free import InformationOptions
+from .relaxometry.bssfp import R2Options
+from .relaxometry.pd import PdOptions
+from .relaxometry.r1 import R1Options
 from .relaxometry.r2star import R2starOptions
 
 
@@ -15,8 +21,14 @@ from .relaxometry.r2star import R2starOptions
 class Settings(Options):
     """All option sets; the names are the tables of the TOML file."""
 
-    r2star: R2starOptions = R2starOptions()
     mask: MaskOptions = MaskOptions()
+    registration: RegistrationOptions = RegistrationOptions()
+    r2star: R2starOptions = R2starOptions()
+    b1: B1Options = B1Options()
+    b1_free: InformationOptions = InformationOptions()
+    r1: R1Options = R1Options()
+    r2: R2Options = R2Options()
+    pd: PdOptions = PdOptions()
     qsm: QsmOptions = QsmOptions()
 
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from ..acquisition import Session
+from ..acquisition import Role, Session
 from ..errors import InputError
 from .derivatives_input import drawings
 from .names import images_in
@@ -69,7 +69,7 @@ def read_session(bids_dir, subject, session="", derivatives=None, needed=None):
         try:
             scan, note = build_scan(files, bids_dir)
         except InputError as error:
-            if needed is None or ROLES.get(files[0].suffix) in needed:
+            if needed is None or ROLES.get(files[0].suffix, Role.SPOILED_GRE) in needed:  # VFA and MPM
                 raise
             scan, note = None, f"{str(error).rstrip('.')}; until then the scan is not used."
         scans += [scan] if scan is not None else []

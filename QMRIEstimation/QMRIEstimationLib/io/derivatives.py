@@ -1,6 +1,7 @@
 """The results of one session as files of a BIDS derivative data set; a folder appears whole or not at all."""
 
 import os
+import re
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -10,12 +11,13 @@ import numpy as np
 
 from .. import __version__
 from ..errors import InputError
+from ..registration import save_transform
 from .derivatives_input import PROGRAM, generators
 from .nifti import write_image
 from .text import write_json, write_text
 
 BIDS_VERSION = "1.10.0"
-IGNORED = "*.html\nlogs/\nxfm/\ndesc-*_stats.tsv\n*_stats.tsv\n"
+IGNORED = "*.html\nlogs/\nxfm/\n**/xfm\ndesc-*_stats.tsv\n*_stats.tsv\n"
 
 
 def prefix(subject, session=""):
@@ -116,6 +118,13 @@ def write_estimate(folder, estimate):
         _mask(folder, f"{stem}_desc-{map_name}_mask", result.valid, result.geometry, region)
     _mask(folder, f"anat/{name}_label-brain_mask", estimate.brain_mask, estimate.geometry, {"Type": "Brain"})
     _field_maps(folder, name, estimate)
+    if "transmit_field" in estimate.images:
+        sidecar = {"SkullStripped": True, "Units": "percent", "Sources": _uris(_all_sources(estimate))}
+        image = estimate.images["transmit_field"]
+        _image(folder, f"fmap/{name}_TB1map", image, estimate.geometry, sidecar)
+    for scan, registration in estimate.registrations.items():
+        label = re.sub("[^A-Za-z0-9]", "", scan.removeprefix(name).partition(".")[0])
+        save_transform(folder / "xfm" / f"{name}_from-{label}_to-reference_mode-image_xfm.txt", registration)
     return sorted(str(p.relative_to(folder)).replace(os.sep, "/") for p in folder.rglob("*") if p.is_file())
 
 
@@ -124,7 +133,7 @@ def _field_maps(folder, name, estimate):
     present = {kind: estimate.images[image] for image, kind in kinds.items() if image in estimate.images}
     if not present:
         return
-    sources = dict.fromkeys(source for result in estimate.maps.values() for source in result.sources)
+    sources = _all_sources(estimate)
     described = {"SkullStripped": True, "Units": "Hz", "Sources": _uris(sources)}
     for kind, image in present.items():
         text = f"{kind} field over the brain, positive where the Larmor frequency is higher"
@@ -137,6 +146,10 @@ def _field_maps(folder, name, estimate):
         estimate.geometry,
         {"SkullStripped": False, "Sources": _uris(sources)},
     )
+
+
+def _all_sources(estimate):
+    return dict.fromkeys(source for result in estimate.maps.values() for source in result.sources)
 
 
 def _uris(sources):

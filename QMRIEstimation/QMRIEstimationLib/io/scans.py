@@ -135,6 +135,7 @@ def _scan(role, images, root, notes):
         phase_problem=problem if phase is not None else "",
         phase_polarity=polarity(manufacturer),
         manufacturer=manufacturer,
+        header=sidecars[0].fields,
         is_2d=any(s.fields.get("MRAcquisitionType") == "2D" for s in sidecars),
         sources=_sources(images, phase, root),
         notes=tuple(dict.fromkeys(notes)),
@@ -206,6 +207,7 @@ def _parameters(role, sidecars, echo_times):
         take("flip_angle", lambda s: s.flip_angle(flip), "FlipAngle")
         name = "phase_cycle" if role is Role.BSSFP else "spoiling_increment"
         take(name, lambda s: _increment(s, role), "SpoilingRFPhaseIncrement")
+        take("spoiling_dephasing", lambda s: s.spoiling_dephasing(), "SpoilingGradientMoment")
         take("field_strength", lambda s: s.field_strength(), "MagneticFieldStrength")
         take("imaging_frequency", lambda s: s.imaging_frequency(), "ImagingFrequency")
     if echo_times and values.get("repetition_time", np.inf) <= echo_times[-1]:

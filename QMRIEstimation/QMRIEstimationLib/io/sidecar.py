@@ -104,6 +104,11 @@ class Sidecar:
         degrees = self.number("SpoilingRFPhaseIncrement", -360.001, 360, "degrees", needed_by=needed_by)
         return None if degrees is None else from_user(degrees, "rad")
 
+    def spoiling_dephasing(self):
+        """SpoilingGradientMoment (mT s/m) as dephasing of protons, rad/mm."""
+        moment = self.number("SpoilingGradientMoment", 0, 10, "mT s/m", hint="mT ms/m")
+        return None if moment is None else 2 * math.pi * GYROMAGNETIC_RATIO * moment * 1e-6
+
     def field_strength(self):
         """MagneticFieldStrength in T."""
         return self.number("MagneticFieldStrength", 0, 25, "tesla", hint="another unit")

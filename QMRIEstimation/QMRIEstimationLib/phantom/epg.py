@@ -85,7 +85,7 @@ def spoiled_steady_state(flip, r2_tr, direct, returned, retained, recovery, incr
 
 
 @kernel(parallel=False)
-def afi_steady_state(flip, r1, r2, tr1, tr2, increment):
+def afi_steady_state(flip, r1, r2, tr1, tr2, increment, diffusion=0.0):
     """Transverse magnetisation right after both pulses of actual flip angle imaging (AFI) in the steady state.
 
     The two repetitions tr1, tr2 (s) alternate, each with one cycle of gradient spoiling, and every pulse advances
@@ -93,6 +93,7 @@ def afi_steady_state(flip, r1, r2, tr1, tr2, increment):
 
     Args:
         flip: true flip angle, rad. r1, r2: 1/s. increment: RF spoiling increment, rad.
+        diffusion: D (2 pi / spoiling length)^2, 1/s; 0 for none. It wears down order k by exp(-diffusion TR k^2).
     Returns:
         complex, complex: after the pulse that starts tr1 and the one that starts tr2 (M0 = 1).
     Reference:
@@ -111,14 +112,15 @@ def afi_steady_state(flip, r1, r2, tr1, tr2, increment):
             tr = tr1 if pulse else tr2  # the interval before this pulse
             e1, e2 = math.exp(-r1 * tr), math.exp(-r2 * tr)
             reached = min(2 * pair + pulse + 1, order)
+            worn = diffusion * tr
             for k in range(reached, 0, -1):
-                f[k] = e2 * turn[k - 1] * f[k - 1]
+                f[k] = e2 * math.exp(-worn * (k * k - k + 1 / 3)) * turn[k - 1] * f[k - 1]
             for k in range(reached):
-                g[k] = e2 * turn[k + 1] * g[k + 1]
+                g[k] = e2 * math.exp(-worn * (k * k + k + 1 / 3)) * turn[k + 1] * g[k + 1]
             g[reached] = 0
             f[0] = g[0].conjugate()
             for k in range(reached + 1):
-                from_f, from_g, from_z = f[k], g[k], e1 * turn[k] * z[k]
+                from_f, from_g, from_z = f[k], g[k], e1 * math.exp(-worn * k * k) * turn[k] * z[k]
                 if k == 0:
                     from_z += 1 - e1
                 f[k] = keep * from_f + swap * from_g + 1j * sine * from_z

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..acquisition import Role
-from ..units import hz_per_ppm
+from ..units import GYROMAGNETIC_RATIO, hz_per_ppm
 from .gadolinium import gadolinium_uptake
 from .protocol import default_protocol
 from .sequences import B1_AXIS, Afi, Bssfp, SpoiledGre
@@ -194,6 +194,8 @@ def _named(run, flip_number, transfer):  # noqa: PLR0911 - one return for each r
                             transfer=transfer)]  # fmt: skip
         case Role.AFI:
             spoiled["SpoilingRFPhaseIncrement"] = _clean(np.rad2deg(sequence.spoiling_increment))
+            moment = sequence.dephasing / (2 * np.pi * GYROMAGNETIC_RATIO) * 1e6  # rad/mm to mT s/m
+            spoiled["SpoilingGradientMoment"] = round(float(moment), 6)
             return [
                 replace(
                     run,

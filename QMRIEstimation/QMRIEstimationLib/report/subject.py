@@ -15,8 +15,8 @@ from .record import record_section
 from .summary import scan_section
 
 SIDEWAYS = 18.0  # mm to the left of the middle: the sagittal plane through the deep nuclei
-FIELD_IMAGES = ("wrapped_phase", "total_field", "local_field", "field_residual")
-DISPLAY_NAMES = {"total_field": "fieldmap"}  # images whose Display has another name
+FIELD_IMAGES = ("wrapped_phase", "total_field", "local_field", "field_residual", "transmit_field")
+DISPLAY_NAMES = {"total_field": "fieldmap", "transmit_field": "TB1"}  # images whose Display has another name
 RESEARCH = Html('<p class="research">Research use only. Not for diagnosis.</p>')
 
 
@@ -163,6 +163,6 @@ def _field_section(estimate, view, cut):
     if not cells:
         return join(Html('<section id="field"><h2>Field</h2><p>'), "No phase was used.", Html("</p></section>\n"))
     return join(
-        Html('<section id="field"><h2>From phase to local field</h2><div class="pair">'), *cells,
+        Html('<section id="field"><h2>Fields</h2><div class="pair">'), *cells,
         Html("</div></section>\n"),
     )  # fmt: skip

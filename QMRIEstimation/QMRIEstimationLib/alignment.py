@@ -1,0 +1,69 @@
+"""Scans of one session brought to one place: the grid that others are registered to, and how."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .errors import InputError
+from .geometry import Geometry
+from .registration import register_rigid
+from .resample import on_grid, sd_on_grid
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A scan that others are registered to.
+
+    Attributes:
+        name: of the scan. magnitude: float32 [k, j, i]. geometry: its grid.
+        mask: bool [k, j, i], the brain on this grid.
+    """
+
+    name: str
+    magnitude: np.ndarray
+    geometry: Geometry
+    mask: np.ndarray
+
+
+def registered(name, image, geometry, place, options):
+    """Registration of a scan (moving) to a Place (fixed).
+
+    Raises:
+        InputError: the misfit is beyond the limit.
+    """
+    found = register_rigid(image, geometry, place.magnitude, place.geometry, options, place.mask)
+    if not found.accepted:
+        raise InputError(f"{name}: {found.problem}")
+    return found
+
+
+def moved(image, geometry, place, found):
+    """A magnitude on the grid of a Place, float32; exactly itself where nothing has moved."""
+    values, _ = on_grid(image, geometry, place.geometry, found.ras_transform, order="cubic")
+    return np.maximum(values, 0)
+
+
+def motion_note(name, found):
+    """A sentence about a scan that had moved; empty for one that had not."""
+    if np.array_equal(found.ras_transform, np.eye(4)):
+        return []
+    return [
+        f"{name}: had moved by {found.shift_mm:.1f} mm and {found.rotation_deg:.1f} degrees and was put back "
+        f"(misfit {found.misfit:.2f} mm)."
+    ]
+
+
+def moved_arrays(arrays, source, target, transform):
+    """Values, SD, quality and validity on another grid."""
+    values, sd, quality, valid = arrays
+    moved_values, inside = on_grid(values, source, target, transform, valid)
+    moved_sd, _ = sd_on_grid(sd, source, target, transform, valid)
+    moved_quality, _ = on_grid(quality, source, target, transform, valid)
+    return moved_values, moved_sd, moved_quality, inside
+
+
+def moved_map(result, target, transform):
+    """A QuantitativeMap on another grid; `transform` is from RAS of the target to RAS of the map."""
+    arrays = moved_arrays((result.values, result.sd, result.quality, result.valid), result.geometry, target, transform)
+    values, sd, quality, valid = arrays
+    return replace(result, values=values, sd=sd, quality=quality, valid=valid, geometry=target)

@@ -1,0 +1,268 @@
+"""R2* and susceptibility of the multi-echo scan: the order of the steps and nothing else."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .acquisition import Role, Scan, acquisition_parameters
+from .errors import InputError
+from .geometry import check_same_shape
+from .maps import QuantitativeMap
+from .mask import brain_mask
+from .noise import noise_sd
+from .qsm.chain import susceptibility
+from .qsm.field import field_map
+from .relaxometry.dephasing import field_differences
+from .relaxometry.r2star import R2STAR_METHODS, fit_r2star
+from .resample import nearest_on_grid
+
+MAPS = ("R2star", "Chi")
+FOREGROUND = 3.0  # R2* is fitted where the first echo exceeds this many noise SDs; the fit judges the rest itself
+
+
+@dataclass(frozen=True, eq=False)
+class MultiEchoPlan:
+    """What will be made of which scan; r2star is made whenever there are two echoes, since PD and the sign need it."""
+
+    scan: Scan
+    r2star: bool
+    chi: bool
+
+    @property
+    def steps(self):
+        """Names of the steps."""
+        names = ["reading", "noise", "brain mask"]
+        names += ["field map"] if self.scan.has_phase and not self.scan.phase_problem else []
+        names += ["R2*"] if len(self.scan.echo_times) >= 2 else []
+        return names + (["susceptibility"] if self.chi else [])
+
+
+@dataclass(frozen=True, eq=False)
+class MultiEcho:
+    """What was made of the multi-echo scan.
+
+    Attributes:
+        magnitude: float32 [k, j, i], first echo. mask: bool, the brain. noise: SD of one channel.
+        r2star: QuantitativeMap or None, also when it was not asked for.
+        maps, images, figures, notes: as in maps.Estimate.
+    """
+
+    scan: Scan
+    magnitude: np.ndarray
+    mask: np.ndarray
+    r2star: QuantitativeMap | None
+    maps: dict
+    images: dict
+    figures: dict = field(default_factory=dict)
+    notes: tuple = ()
+
+
+def plan_multi_echo(session, wanted, explicit):
+    """MultiEchoPlan, or None when nothing is to be made of a multi-echo scan.
+
+    Raises:
+        InputError: a map that was asked for cannot be made, or the phase is there but cannot be used.
+    """
+    scans = session.of(Role.MULTI_ECHO_GRE)
+    asked = [name for name in MAPS if name in wanted]
+    if not scans:
+        if asked and explicit:
+            raise InputError(
+                f"sub-{session.subject}: no multi-echo GRE was found, {' and '.join(asked)} need "
+                "anat/*_echo-<n>_MEGRE.nii.gz; add it, or ask for other maps with --maps."
+            )
+        return None
+    scan = max(scans, key=lambda scan: (scan.has_phase, len(scan.echo_times)))
+    chi = _wants_chi(scan, wanted, explicit)
+    enough = len(scan.echo_times) >= 2
+    if "R2star" in wanted and not enough and (explicit or not chi):
+        raise InputError(
+            f"{scan.name}: one echo was found, R2* needs two or more; add the other echoes, "
+            "or ask for another map with --maps."
+        )
+    return MultiEchoPlan(scan, "R2star" in wanted and enough, chi)
+
+
+def multi_echo_maps(session, plan, settings, steps):
+    """MultiEcho of a plan.
+
+    Args:
+        session: acquisition.Session. plan: MultiEchoPlan. settings: settings.Settings. steps: steps.Steps.
+    Raises:
+        InputError, Cancelled.
+    """
+    scan = plan.scan
+    steps.start("reading")
+    magnitude, phase = scan.read()
+    notes = [*_left_out(session, scan), *scan.notes]
+    geometry = scan.geometry
+    check_same_shape(magnitude=magnitude[0], grid=np.empty(geometry.shape, bool))
+
+    steps.start("noise")
+    noise = measured_noise(scan.name, magnitude, phase, geometry)
+    figures = {"noise_sd": noise, "multi_echo_scan": scan.name}
+
+    steps.start("brain mask")
+    mask, mask_notes = brain_of(session, scan.name, magnitude, geometry, settings)
+    notes += mask_notes
+    figures["brain_volume_ml"] = round(float(mask.sum()) * geometry.voxel_volume / 1000, 1)
+
+    made, images, fieldmap = {}, {}, None
+    if "field map" in plan.steps:
+        steps.start("field map")
+        fieldmap = field_map(
+            magnitude, phase, scan.echo_times, mask, geometry, noise, settings.qsm.field, steps.report, steps.cancelled
+        )
+        notes += fieldmap.notes
+        images = {"wrapped_phase": phase[-1], "field_residual": fieldmap.residual}
+
+    r2star = None
+    if "R2*" in plan.steps:
+        steps.start("R2*")
+        r2star, r2star_notes = _r2star(scan, magnitude, noise, fieldmap, mask, settings, steps)
+        notes += r2star_notes
+        if plan.r2star:
+            made["R2star"] = r2star
+
+    if plan.chi:
+        steps.start("susceptibility")
+        made["Chi"], result = _chi(scan, fieldmap, magnitude, mask, r2star, settings, steps)
+        notes += result.notes
+        images |= {"total_field": result.total_field, "local_field": result.local_field}
+        figures["phase_sign"] = {1: "+1", -1: "-1"}.get(result.phase_sign, "undetermined")
+        figures["chi_reference_offset_ppm"] = round(float(result.reference_offset), 6)
+    elif fieldmap is not None:
+        images["total_field"] = fieldmap.total_field
+    return MultiEcho(scan, magnitude[0], mask, r2star, made, images, figures, tuple(notes))
+
+
+def measured_noise(name, magnitude, phase, geometry):
+    """Noise SD of one channel, with the name of the scan in front of what goes wrong."""
+    try:
+        return noise_sd(magnitude, phase, geometry)
+    except ValueError as error:
+        raise InputError(f"{name}: {str(error).removeprefix('noise_sd: ')}") from error
+
+
+def _left_out(session, scan):
+    """A sentence when a choice was made among several multi-echo scans."""
+    others = [other.name for other in session.of(Role.MULTI_ECHO_GRE) if other is not scan]
+    if not others:
+        return []
+    return [
+        f"{scan.name}: was chosen of {1 + len(others)} multi-echo scans (phase counts first, then the number of "
+        f"echoes); not used: {', '.join(others)}."
+    ]
+
+
+def _wants_chi(scan, wanted, explicit):
+    """Whether chi is to be made; raises when the phase is there, or was asked for, but cannot be used."""
+    if "Chi" not in wanted:
+        return False
+    cure = "or leave out QSM with --maps R2star."
+    if scan.phase_problem:
+        raise InputError(f"{scan.phase_problem.rstrip('.')}, {cure}")
+    if not scan.has_phase:
+        if explicit:
+            raise InputError(f"{scan.name}: there is no phase image, QSM needs one; add part-phase files, {cure}")
+        return False
+    if scan.field_strength is None:
+        raise InputError(
+            f"{scan.sources[0] if scan.sources else scan.name}: MagneticFieldStrength is missing, "
+            f"QSM needs it in tesla; add it, {cure}"
+        )
+    try:
+        scan.geometry.b0_dir  # noqa: B018 - raises when the direction is unknown
+    except InputError as error:
+        raise InputError(f"{scan.name}: {str(error).rstrip('.')}, {cure}") from None
+    return True
+
+
+def brain_of(session, name, magnitude, geometry, settings):
+    """The given brain mask on the grid of a scan, or one made from its magnitude; and notes."""
+    if session.brain_mask is None:
+        mask, notes = brain_mask(magnitude, geometry, settings.mask)
+        return mask, [f"{name}: {note}" for note in notes]
+    given, given_geometry = session.brain_mask()
+    mask = nearest_on_grid(given != 0, given_geometry, geometry).astype(bool)
+    if not mask.any():
+        raise InputError(
+            f"sub-{session.subject}: the given brain mask has no voxel on the images; "
+            "check that it belongs to this subject, or remove it to have one made."
+        )
+    return mask, []
+
+
+def _r2star(scan, magnitude, noise, field, mask, settings, steps):
+    """R2* wherever there is signal, corrected for macroscopic gradients where the field is known."""
+    notes = []
+    options = settings.r2star
+    dephasing = None
+    if field is not None and options.gradient_correction:
+        dephasing = field_differences(field.total_field, mask, scan.geometry)
+    elif options.gradient_correction:
+        why = f"{scan.phase_problem.rstrip('.')}; until then" if scan.phase_problem else f"{scan.name}: without phase,"
+        notes.append(f"{why} R2* is not corrected for macroscopic field gradients.")
+    foreground = magnitude[0] > FOREGROUND * noise
+    fit = fit_r2star(
+        magnitude,
+        scan.echo_times,
+        noise,
+        foreground,
+        options,
+        dephasing,
+        progress=steps.report,
+        cancelled=steps.cancelled,
+    )
+    method = R2STAR_METHODS[options.method]
+    result = QuantitativeMap(
+        name="R2star",
+        values=fit.r2star,
+        sd=fit.sd,
+        quality=fit.quality,
+        valid=fit.valid,
+        geometry=scan.geometry,
+        algorithm=method.title + ("; macroscopic field gradient in the model" if dephasing is not None else ""),
+        reference=method.reference,
+        quality_meaning=method.quality_meaning,
+        parameters=acquisition_parameters(scan),
+        sources=scan.sources,
+    )
+    return result, notes
+
+
+def _chi(scan, field, magnitude, mask, r2star, settings, steps):
+    """Susceptibility map and the result it was made from."""
+    result = susceptibility(
+        field,
+        magnitude,
+        mask,
+        scan.geometry,
+        scan.field_strength,
+        settings.qsm,
+        r2star=None if r2star is None else r2star.values,
+        header_polarity=scan.phase_polarity,
+        imaging_frequency=scan.imaging_frequency,
+        progress=steps.report,
+        cancelled=steps.cancelled,
+    )
+    chi = QuantitativeMap(
+        name="Chi",
+        values=result.chi,
+        sd=result.sd,
+        quality=result.quality,
+        valid=result.valid,
+        geometry=scan.geometry,
+        algorithm=result.algorithm,
+        reference=result.reference,
+        quality_meaning=result.quality_meaning,
+        parameters=acquisition_parameters(scan)
+        | {
+            "B0_dir": [round(float(b), 6) for b in scan.geometry.b0_ras],
+            "PhaseSign": {1: 1, -1: -1}.get(result.phase_sign, "undetermined"),
+            "ReferenceRegion": settings.qsm.reference.region,
+            "ReferenceOffset": round(float(result.reference_offset), 6),
+        },
+        sources=scan.sources,
+    )
+    return chi, result

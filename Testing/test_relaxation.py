@@ -1,0 +1,139 @@
+"""R1, R2 and PD through the whole command on a small digital patient: files, accuracy and what happens without."""
+
+import csv
+import json
+import shutil
+
+import nibabel
+import numpy as np
+import pytest
+from QMRIEstimationLib import cli
+from QMRIEstimationLib.io.nifti import read_image
+from scipy import ndimage
+from test_run import validate
+
+SIZE = ("72", "88", "66", "--voxel-size", "2.2", "2.2", "2.2")
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory):
+    """Raw data of a small patient at SNR 60."""
+    raw = tmp_path_factory.mktemp("relaxation") / "raw"
+    assert cli.main(["simulate", str(raw), "--size", *SIZE, "--noise", "60"]) == cli.DONE
+    return raw
+
+
+@pytest.fixture(scope="module")
+def made(patient, tmp_path_factory):
+    """Its maps."""
+    output = tmp_path_factory.mktemp("relaxation_maps") / "maps"
+    assert cli.main(["run", str(patient), str(output), "participant"]) == cli.DONE
+    return output
+
+
+def without(patient, folder, *patterns):
+    """A copy of the patient that lacks some files and holds only the flip-angle series of the rest."""
+    raw = folder / "raw"
+    shutil.copytree(patient, raw)
+    for pattern in patterns:
+        found = list((raw / "sub-01").glob(pattern))
+        assert found, pattern
+        for path in found:
+            path.unlink()
+    return raw
+
+
+def in_tissue(patient, made, name, tissue):
+    """Estimate, truth and SD of a map in a tissue eroded by one voxel, lesions left out."""
+    rater = patient / "derivatives" / "rater" / "sub-01" / "anat"
+    with open(rater / "sub-01_dseg.tsv", encoding="utf-8") as file:
+        index = {row["name"]: int(row["index"]) for row in csv.DictReader(file, delimiter="\t")}
+    labels = read_image(rater / "sub-01_dseg.nii.gz")[0]
+    lesions = read_image(rater / "sub-01_label-L_mask.nii.gz")[0] > 0
+    anat, truth = made / "sub-01" / "anat", patient / "sourcedata" / "truth" / "sub-01" / "anat"
+    valid = read_image(anat / f"sub-01_desc-{name}_mask.nii.gz")[0] > 0
+    inside = np.zeros(labels.shape, bool)
+    for label, number in index.items():
+        if label.startswith(tissue):
+            inside |= ndimage.binary_erosion(labels == number)
+    inside &= ~lesions & valid
+    files = (
+        anat / f"sub-01_{name}map.nii.gz",
+        truth / f"sub-01_{name}map.nii.gz",
+        anat / f"sub-01_desc-uncertainty_{name}map.nii.gz",
+    )
+    return [read_image(path)[0][inside] for path in files]
+
+
+@pytest.mark.parametrize(
+    ("name", "tissue", "limit"),
+    [
+        ("R1", "white matter", 0.015),  # issue 3 asks 1 % at 1 mm; here voxels are ten times larger
+        ("R1", "putamen", 0.03),
+        ("R2", "white matter", 0.02),
+        ("R2", "putamen", 0.02),
+        ("PD", "white matter", 0.03),
+    ],
+)
+def test_rates_and_proton_density_of_tissue_are_near_the_truth(patient, made, name, tissue, limit):
+    estimate, truth, _ = in_tissue(patient, made, name, tissue)
+    assert abs(estimate.mean() / truth.mean() - 1) < limit
+
+
+def test_every_map_lies_on_the_grid_of_the_multi_echo_scan_and_passes_the_validator(patient, made):
+    raw = nibabel.load(patient / "sub-01" / "anat" / "sub-01_echo-1_part-mag_MEGRE.nii.gz")
+    for name in ("R1", "R2", "R2star", "PD", "Chi"):
+        image = nibabel.load(made / "sub-01" / "anat" / f"sub-01_{name}map.nii.gz")
+        assert image.shape == raw.shape
+        assert np.array_equal(image.affine, raw.affine)
+    assert (made / "sub-01" / "fmap" / "sub-01_TB1map.nii.gz").exists()
+    assert list((made / "sub-01" / "xfm").glob("*.txt"))
+    validate(made)
+
+
+def test_sidecar_says_where_the_flip_angles_came_from(made):
+    sidecar = json.loads((made / "sub-01" / "anat" / "sub-01_R1map.json").read_text())
+    assert sidecar["TransmitField"].startswith("actual flip angle")
+    assert sidecar["FlipAngle"] == [3.0, 8.0, 18.0]
+    assert any("TB1AFI" in source for source in sidecar["Sources"])
+
+
+def test_without_a_transmit_scan_the_scale_is_open_and_the_sd_says_so(patient, made, tmp_path):
+    raw = without(patient, tmp_path, "fmap/*TB1AFI*", "anat/*bssfp*")
+    output = tmp_path / "maps"
+    assert cli.main(["run", str(raw), str(output), "participant", "--maps", "R1"]) == cli.DONE
+    estimate, truth, sd = in_tissue(patient, output, "R1", "white matter")
+    assert np.median(sd / estimate) > 0.1  # twice the 7 % of the anchor
+    shape = (estimate / truth) / np.median(estimate / truth)
+    assert abs(np.median(np.abs(shape - 1))) < 0.1  # noise of single voxels; the field's shape is tested elsewhere
+
+
+def test_without_flip_angles_the_other_maps_are_made(patient, tmp_path):
+    raw = without(patient, tmp_path, "anat/*VFA*")
+    output = tmp_path / "maps"
+    assert cli.main(["run", str(raw), str(output), "participant"]) == cli.DONE
+    made = {path.name for path in (output / "sub-01" / "anat").glob("sub-01_*map.nii.gz")}
+    assert "sub-01_Chimap.nii.gz" in made
+    assert "sub-01_R1map.nii.gz" not in made
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"FlipAngle": 8.0}, ("flip angles are 8, 8, 8 degrees", "two different", "--maps")),
+        ({"RepetitionTimeExcitation": None}, ("RepetitionTimeExcitation", "flip-1_VFA")),
+        ({"ReceiveCoilName": "own"}, ("ReceiveCoilName", "flip-2")),
+    ],
+)
+def test_unusable_flip_angle_series_is_refused_by_name(patient, tmp_path, capsys, change, words):
+    raw = without(patient, tmp_path, "anat/*bssfp*")
+    for number in (1, 2, 3):
+        path = raw / "sub-01" / "anat" / f"sub-01_flip-{number}_VFA.json"
+        fields = json.loads(path.read_text()) | change
+        if "ReceiveCoilName" in change:
+            fields["ReceiveCoilName"] = f"coil {number}"
+        path.write_text(json.dumps({k: v for k, v in fields.items() if v is not None}))
+    assert cli.main(["run", str(raw), str(tmp_path / "maps"), "participant"]) == cli.SOME_FAILED
+    sentence = capsys.readouterr().err
+    for word in words:
+        assert word in sentence
