@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from QMRIEstimationLib.errors import InputError
+from QMRIEstimationLib.phantom.epg import afi_steady_state
 from QMRIEstimationLib.relaxometry.afi_spoiling import afi_ratio
 from QMRIEstimationLib.relaxometry.b1 import (
     B1Options,
@@ -119,14 +120,32 @@ def test_imperfect_spoiling_of_afi_is_corrected():
     images = [(1000 * s.reshape(1, 1, -1)).astype(np.float32) for s in (np.ones(60), ratio)]
     maps = [a.reshape(1, 1, -1).astype(np.float32) for a in (r1, r2)]
     mask = everywhere(images[0])
-    fit = afi_b1(*images, FLIP, TR, 0.01, mask, r1=maps[0], r2=maps[1], spoiling_increment=increment)
+    spoiling = {"spoiling_increment": increment, "dephasing": 0.0}
+    fit = afi_b1(*images, FLIP, TR, 0.01, mask, r1=maps[0], r2=maps[1], **spoiling)
     np.testing.assert_allclose(fit.b1.ravel(), b1, rtol=4e-3)  # linear interpolation in R1, R2 and the angle
     ideal = afi_b1(*images, FLIP, TR, 0.01, mask, r1=maps[0])
     assert np.median(ideal.b1.ravel() / b1) < 0.93
-    unknown = afi_b1(*images, FLIP, TR, 0.01, mask, spoiling_increment=increment)
+    unknown = afi_b1(*images, FLIP, TR, 0.01, mask, **spoiling)
     z = (unknown.b1.ravel() / b1 - 1) / unknown.scale_sd
     assert np.abs(z).mean() < 2.5  # R2 was drawn over 2.5 times the spread that tissue is said to have
     assert fit.scale_sd == 0 < unknown.scale_sd
+
+
+@pytest.mark.parametrize("dephasing", [30.0, 120.0])
+def test_strong_spoilers_bring_afi_near_to_ideal(dephasing):
+    # The signal is that of the digital patient's phase graph, which was written apart from the estimator's.
+    b1, r1, r2 = np.array([0.7, 1.0, 1.25]), np.array([1.1, 0.7, 0.9]), np.array([13.0, 10.8, 12.0])
+    wear, increment = 0.8e-3 * dephasing**2, math.radians(39)
+    pairs = [afi_steady_state(FLIP * b, a, c, *TR, increment, wear) for b, a, c in zip(b1, r1, r2, strict=True)]
+    images = [1000 * np.abs([pair[n] for pair in pairs]).reshape(1, 1, -1).astype(np.float32) for n in (0, 1)]
+    maps = [a.reshape(1, 1, -1).astype(np.float32) for a in (r1, r2)]
+    known = {"r1": maps[0], "r2": maps[1], "spoiling_increment": increment}
+    fit = afi_b1(*images, FLIP, TR, 0.01, everywhere(images[0]), dephasing=dephasing, **known)
+    np.testing.assert_allclose(fit.b1.ravel(), b1, rtol=5e-3)  # interpolation, as above
+    if dephasing == 120.0:  # what is assumed when the sidecar is silent
+        silent = afi_b1(*images, FLIP, TR, 0.01, everywhere(images[0]), **known)
+        np.testing.assert_array_equal(silent.b1, fit.b1)
+        assert "assumed because SpoilingGradientMoment" in " ".join(silent.notes)
 
 
 def test_fluid_that_defies_spoiling_is_not_valid():

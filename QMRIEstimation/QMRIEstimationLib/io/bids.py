@@ -69,7 +69,9 @@ def read_session(bids_dir, subject, session="", derivatives=None, needed=None):
         try:
             scan, note = build_scan(files, bids_dir)
         except InputError as error:
-            if needed is None or ROLES.get(files[0].suffix, Role.SPOILED_GRE) in needed:  # VFA and MPM
+            suffix = files[0].suffix
+            role = Role.SPOILED_GRE if suffix in ("VFA", "MPM") else ROLES.get(suffix)
+            if needed is None or role in needed:
                 raise
             scan, note = None, f"{str(error).rstrip('.')}; until then the scan is not used."
         scans += [scan] if scan is not None else []
