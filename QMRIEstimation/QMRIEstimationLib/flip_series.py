@@ -12,7 +12,8 @@ from .relaxometry.spoiling import RfSpoiling, default_increment, typical_r2
 from .resample import nearest_on_grid, on_grid
 from .transmit import TransmitField
 
-SLOWEST_R2 = 0.5  # 1/s, of free water; slower is noise
+FLUID_R2STAR = 6.0  # 1/s; slower is fluid, half as much as the slowest tissue at 1.5 T
+WATER_R2 = 0.6  # 1/s, of cerebrospinal fluid
 
 
 class FlipSeries:
@@ -105,12 +106,15 @@ class FlipSeries:
         return transmit.from_maps(fit, refit, (self.place.magnitude, self.noise[-1]), r2star)
 
     def transverse_rates(self, fit, multi_echo):
-        """R2 (1/s) as far as it is known without a scan for it: typical of R1, but never above R2*."""
+        """R2 (1/s) as far as it is known without a scan for it: typical of R1, but that of water where R2* is low.
+
+        Slow and fast R2 both can explain the signal of fluid, each with an R1 of its own; R2* decides.
+        """
         r2 = typical_r2(fit.r1)
         if multi_echo is not None and multi_echo.r2star is not None:
             rate, known = self.from_multi_echo_grid(multi_echo)
-            r2 = np.where(known, np.minimum(r2, rate), r2)
-        return np.where(fit.valid, np.maximum(r2, SLOWEST_R2), 0).astype(np.float32)
+            r2 = np.where(known & (rate < FLUID_R2STAR), WATER_R2, r2)
+        return np.where(fit.valid, r2, 0).astype(np.float32)
 
     def from_multi_echo_grid(self, multi_echo):
         """R2* on the grid of the series and where it is valid."""
