@@ -20,7 +20,7 @@ def methods_paragraph(estimate, displays, record):
     sentences = [
         f"Quantitative maps were computed with {software.get('name', 'slicer-qmri')} "
         f"{software.get('version', '')} ({with_what}).",
-        *(_scan_sentence(scan) for scan in used_scans(estimate)),
+        *dict.fromkeys(_scan_sentence(scan) for scan in used_scans(estimate)),
     ]
     for name, display in displays.items():
         result = estimate.maps[name]

@@ -47,10 +47,10 @@ def report_html(estimate, record):
         _header(name, displays),
         _notes(estimate, record),
         _numbers(estimate, displays),
-        scan_section(estimate, view),
         _mask_section(estimate, view, cut),
         *(_map_section(estimate.maps[name], displays[name], estimate, view, cut) for name in displays),
         _field_section(estimate, view, cut),
+        scan_section(estimate, view),
         methods_paragraph(estimate, displays, record),
         record_section(record),
         Html('<footer class="soft">'),
@@ -68,9 +68,9 @@ def _field_strength(estimate):
 
 
 def _header(name, displays):
-    links = [("#numbers", "Numbers"), ("#scans", "What was scanned"), ("#mask", "Brain mask")]
+    links = [("#numbers", "Numbers"), ("#mask", "Brain mask")]
     links += [(f"#{key}", display.title) for key, display in displays.items()]
-    links += [("#field", "Field"), ("#methods", "Methods"), ("#record", "Record")]
+    links += [("#field", "Field"), ("#scans", "What was scanned"), ("#methods", "Methods"), ("#record", "Record")]
     anchors = "".join(f'<a href="{html(target)}">{html(text)}</a>' for target, text in links)
     return join(
         Html("<header><h1>"), name, Html('</h1><p class="soft">Quantitative MRI report</p>'), RESEARCH,

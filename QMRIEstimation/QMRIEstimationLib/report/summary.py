@@ -2,20 +2,21 @@
 
 import math
 
+from ..acquisition import Role
 from ..geometry import SCANNER_Z
 from ..units import to_user
 from .page import Html, details, html, join, table
 
 
 def scan_section(estimate, view):
-    """Tables of the scans of a session: those that maps were made of first and open."""
+    """Tables of the scans of a session: those that maps were made of first, the multi-echo scan open."""
     parts = [Html('<section id="scans"><h2>What was scanned</h2>\n')]
-    used = used_scans(estimate)
+    used = sorted(used_scans(estimate), key=lambda scan: scan.role is not Role.MULTI_ECHO_GRE)
     for scan in [*used, *(scan for scan in estimate.session.scans if scan not in used)]:
         rows = [*_parameters(scan), *_grid(scan)]
         body = table(("Parameter", "Value", "From"), rows)
         mark = "" if scan in used else " (not used by these maps)"
-        parts.append(details(f"{scan.role.value}: {scan.name}{mark}", body, shown=scan in used))
+        parts.append(details(f"{scan.role.value}: {scan.name}{mark}", body, shown=scan in used[:1]))
     if not estimate.session.scans:
         parts.append(Html("<p>No scans are on record.</p>"))
     grid = estimate.geometry
