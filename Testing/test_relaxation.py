@@ -7,7 +7,8 @@ import shutil
 import nibabel
 import numpy as np
 import pytest
-from QMRIEstimationLib import cli
+from QMRIEstimationLib import cli, phase_cycles
+from QMRIEstimationLib.errors import Misaligned
 from QMRIEstimationLib.io.nifti import read_image
 from scipy import ndimage
 from test_run import validate
@@ -115,6 +116,28 @@ def test_without_flip_angles_the_other_maps_are_made(patient, tmp_path):
     made = {path.name for path in (output / "sub-01" / "anat").glob("sub-01_*map.nii.gz")}
     assert "sub-01_Chimap.nii.gz" in made
     assert "sub-01_R1map.nii.gz" not in made
+
+
+def test_scans_that_cannot_be_brought_together_cost_only_their_own_map(patient, tmp_path, monkeypatch, capsys):
+    def refuse(name, *_):
+        raise Misaligned(f"{name}: cannot be aligned.")
+
+    monkeypatch.setattr(phase_cycles, "registered", refuse)
+    command = ["run", str(patient), str(tmp_path / "maps"), "participant"]
+    assert cli.main(command) == cli.DONE
+    assert "flip-1_part-mag_VFA.nii.gz: cannot be aligned; what needs it was not made." in capsys.readouterr().err
+    made = {path.name for path in (tmp_path / "maps" / "sub-01" / "anat").glob("sub-01_*map.nii.gz")}
+    assert "sub-01_R1map.nii.gz" in made and "sub-01_R2map.nii.gz" not in made
+    assert cli.main([*command, "--maps", "R2"]) == cli.SOME_FAILED
+
+
+@pytest.mark.slow
+def test_motion_between_the_scans_is_put_right(tmp_path):
+    raw, maps = tmp_path / "raw", tmp_path / "maps"
+    assert cli.main(["simulate", str(raw), "--size", *SIZE, "--noise", "60", "--motion"]) == cli.DONE
+    assert cli.main(["run", str(raw), str(maps), "participant"]) == cli.DONE
+    estimate, truth, _ = in_tissue(raw, maps, "R1", "white matter")
+    assert abs(estimate.mean() / truth.mean() - 1) < 0.03  # issue 3: at most twice the bias without motion
 
 
 @pytest.mark.parametrize(

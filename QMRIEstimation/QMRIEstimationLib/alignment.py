@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .errors import InputError
+from .errors import Misaligned
 from .geometry import Geometry
 from .registration import register_rigid
 from .resample import on_grid, sd_on_grid
@@ -29,11 +29,11 @@ def registered(name, image, geometry, place, options):
     """Registration of a scan (moving) to a Place (fixed).
 
     Raises:
-        InputError: the misfit is beyond the limit.
+        Misaligned: the misfit is beyond the limit.
     """
     found = register_rigid(image, geometry, place.magnitude, place.geometry, options, place.mask)
     if not found.accepted:
-        raise InputError(f"{name}: {found.problem}")
+        raise Misaligned(f"{name}: {found.problem}")
     return found
 
 

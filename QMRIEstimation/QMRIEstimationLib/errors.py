@@ -5,6 +5,10 @@ class InputError(ValueError):
     """Something the user can mend; the sentence says what, where, what was expected and what to do."""
 
 
+class Misaligned(InputError):
+    """Scans that cannot be brought together: what depends on both is not made, the rest is."""
+
+
 class Cancelled(Exception):
     """The user asked to stop; nothing half-made is left behind."""
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from .acquisition import Role
 from .alignment import moved_map
-from .errors import InputError
+from .errors import InputError, Misaligned
 from .maps import Estimate
 from .multi_echo import multi_echo_maps, plan_multi_echo
 from .relaxation import MAPS as RELAXATION_MAPS
@@ -49,14 +49,21 @@ def estimate(session, maps=None, settings=Settings(), progress=None, cancelled=N
         )
     steps = Steps(progress, cancelled, [name for plan in (first, second) if plan for name in plan.steps])
     multi_echo = None if first is None else multi_echo_maps(session, first, settings, steps)
-    relaxation = None if second is None else relaxation_maps(session, second, multi_echo, settings, steps)
+    relaxation, notes = None, list(session.notes)
+    if second is not None:
+        try:
+            relaxation = relaxation_maps(session, second, multi_echo, settings, steps)
+        except Misaligned as error:
+            if explicit or multi_echo is None:
+                raise
+            notes.append(f"{str(error).rstrip('.')}; {', '.join(second.maps)} were not made.")
     steps.finish()
-    return _together(session, multi_echo, relaxation, steps.seconds)
+    return _together(session, multi_echo, relaxation, notes, steps.seconds)
 
 
-def _together(session, multi_echo, relaxation, seconds):
+def _together(session, multi_echo, relaxation, notes, seconds):
     """One Estimate of both parts."""
-    made, images, figures, notes, registrations = {}, {}, {}, list(session.notes), {}
+    made, images, figures, registrations = {}, {}, {}, {}
     if multi_echo is not None:
         geometry, magnitude, mask = multi_echo.scan.geometry, multi_echo.magnitude, multi_echo.mask
         made |= multi_echo.maps

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .acquisition import Role
-from .errors import InputError
+from .errors import InputError, Misaligned
 from .flip_series import FlipSeries
 from .geometry import Geometry
 from .maps import QuantitativeMap
@@ -31,12 +31,13 @@ class RelaxationPlan:
 
     Attributes:
         flips: spoiled gradient echoes, ascending flip angle. cycles: bSSFP, empty when R2 is not to be made.
-        maps: names to make.
+        maps: names to make. explicit: whether the user asked for them by name.
     """
 
     flips: tuple
     cycles: tuple
     maps: tuple
+    explicit: bool
 
     @property
     def steps(self):
@@ -106,7 +107,7 @@ def plan_relaxation(session, wanted, explicit):
                 "add it, or leave out R2 with --maps."
             )
         asked.remove("R2")
-    return RelaxationPlan(tuple(flips), cycles, tuple(asked))
+    return RelaxationPlan(tuple(flips), cycles, tuple(asked), explicit)
 
 
 def relaxation_maps(session, plan, multi_echo, settings, steps):
@@ -134,19 +135,22 @@ def relaxation_maps(session, plan, multi_echo, settings, steps):
     made, figures = {}, {"transmit_field": b1.method}
     if "R2" in plan.maps:
         steps.start("R2")
-        cycles = PhaseCycles(plan.cycles, series, settings)
-        r2, _, _, known = cycles.fit(fit, b1, settings, steps)
-        slow = np.where(known, r2, slow)
-        b1, fit = series.refit(transmit, fit, slow, settings, steps)
-        made["R2"] = cycles.map(cycles.fit(fit, b1, settings, steps), b1)
-        notes += cycles.notes
+        cycles = _or_note(plan, notes, PhaseCycles, plan.cycles, series, settings)
+        if cycles is not None:
+            r2, _, _, known = cycles.fit(fit, b1, settings, steps)
+            slow = np.where(known, r2, slow)
+            b1, fit = series.refit(transmit, fit, slow, settings, steps)
+            made["R2"] = cycles.map(cycles.fit(fit, b1, settings, steps), b1)
+            notes += cycles.notes
     notes += b1.notes
     if "R1" in plan.maps:
         made["R1"] = series.r1_map(fit, b1, settings)
     if "PD" in plan.maps:
         steps.start("PD")
-        made["PD"], pd_notes = _pd(session, series, fit, b1, multi_echo, settings)
-        notes += pd_notes
+        found = _or_note(plan, notes, _pd, session, series, fit, b1, multi_echo, settings)
+        if found is not None:
+            made["PD"], pd_notes = found
+            notes += pd_notes
     figures["b1_median_percent"] = round(float(np.median(100 * b1.b1[series.place.mask])), 2)
     return Relaxation(
         geometry=series.place.geometry,
@@ -160,6 +164,17 @@ def relaxation_maps(session, plan, multi_echo, settings, steps):
         figures=figures,
         notes=tuple(notes),
     )
+
+
+def _or_note(plan, notes, make, *arguments):
+    """What `make` returns; None and a note when scans cannot be brought together, unless the map was asked for."""
+    try:
+        return make(*arguments)
+    except Misaligned as error:
+        if plan.explicit:
+            raise
+        notes.append(f"{str(error).rstrip('.')}; what needs it was not made.")
+        return None
 
 
 def _pd(session, series, fit, b1, multi_echo, settings):
