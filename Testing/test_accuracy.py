@@ -69,7 +69,7 @@ def test_r2star_spread_is_the_propagated_sd(scored):
 @pytest.mark.parametrize("tissue", ["white matter", "putamen", "pallidum"])
 @pytest.mark.parametrize(("name", "limit"), [("R1", 0.02), ("R2", 0.02), ("PD", 0.02)])
 def test_rates_and_proton_density_are_near_the_truth(scored, name, limit, tissue):
-    # Issue 3 asks for 1 % in R1; the noise of 11 % a voxel alone bends the mean of 1/x-like estimates by 0.6 %.
+    # Looser than the 1 % that issue 3 asks of R1, which is not met yet: this guards what was reached.
     estimate, truth, _ = scored(name, tissue)
     assert abs(np.median(estimate - truth)) < limit * truth.mean()
 
