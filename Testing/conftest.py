@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from QMRIEstimationLib import threads as engine_threads
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("QMRI_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
@@ -14,6 +15,15 @@ DATA = Path(os.environ.get("QMRI_TEST_DATA", REPOSITORY.parent / "shared" / "dat
 def rng():
     """A seeded random generator."""
     return np.random.default_rng(20261123)
+
+
+@pytest.fixture
+def threads(monkeypatch):
+    """Function that sets the number of threads; pieces are so short that the data of a test make many of them."""
+    before = engine_threads.thread_count()
+    monkeypatch.setattr(engine_threads, "PIECE", 257)
+    yield engine_threads.use_threads
+    engine_threads.use_threads(before)
 
 
 @pytest.fixture(scope="session")

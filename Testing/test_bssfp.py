@@ -2,7 +2,6 @@
 
 import math
 
-import numba
 import numpy as np
 import pytest
 from QMRIEstimationLib.errors import Cancelled, InputError
@@ -251,15 +250,12 @@ def test_transfer_bias_of_the_note_is_that_of_the_two_pool_patient():
 
 
 @pytest.mark.parametrize("method", ["lore", "geometric", "magnitude"])
-def test_same_bits_with_one_thread(method, rng):
+def test_same_bits_with_one_thread(method, rng, threads):
     data = noisy(rng, np.tile(images(1.15, 13.0, 1.0, SPREAD), 100), 2.0)
-    threads = numba.get_num_threads()
+    threads(2)
     many = fit(data, 1.15, noise_sd=2.0, method=method)
-    try:
-        numba.set_num_threads(1)
-        one = fit(data, 1.15, noise_sd=2.0, method=method)
-    finally:
-        numba.set_num_threads(threads)
+    threads(1)
+    one = fit(data, 1.15, noise_sd=2.0, method=method)
     assert many.r2.tobytes() == one.r2.tobytes()
     assert many.sd.tobytes() == one.sd.tobytes()
 

@@ -3,7 +3,6 @@
 import nibabel
 import numpy as np
 import pytest
-from QMRIEstimationLib import fft
 from QMRIEstimationLib.errors import Cancelled, InputError
 from QMRIEstimationLib.geometry import Geometry
 from QMRIEstimationLib.qsm.echoes import unwrap_echoes
@@ -171,14 +170,13 @@ def test_many_echoes_with_noise_stay_within_pi_of_the_line_through_the_others(rn
         assert np.abs(unwrapped[e] - line).max() <= np.pi + 1e-3
 
 
-def test_bits_do_not_depend_on_threads(scan, rng):
+def test_bits_do_not_depend_on_threads(scan, rng, threads):
     geometry, mask, _, _, echoes = scan
     magnitude, phase = echoes(rng=rng)
     results = []
     for count in (1, 2, 3):
-        fft.set_workers(count)
+        threads(count)
         results.append(field_map(magnitude, phase, ECHO_TIMES, mask, geometry, NOISE))
-    fft.set_workers(1)
     for other in results[1:]:
         for name in ("total_field", "sd", "residual", "unwrapped", "phase_offset"):
             assert getattr(results[0], name).tobytes() == getattr(other, name).tobytes()

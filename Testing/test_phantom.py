@@ -4,7 +4,6 @@ import hashlib
 import json
 
 import nibabel
-import numba
 import numpy as np
 import pytest
 from QMRIEstimationLib.errors import Cancelled, InputError
@@ -19,7 +18,6 @@ from QMRIEstimationLib.phantom.render import render
 from QMRIEstimationLib.phantom.simulate import make_patient, simulate
 from QMRIEstimationLib.phantom.tissue import INDEX, QUANTITIES, tissue_table
 from QMRIEstimationLib.phantom.truth import averaged_map, draw
-from QMRIEstimationLib.threads import use_threads
 
 SIZE, VOXEL = (64, 72, 56), (2.5, 2.5, 2.5)
 SMALL = {"size": (32, 36, 28), "voxel_size": (5.0, 5.0, 5.0)}
@@ -316,13 +314,9 @@ def test_truth_files_agree_with_the_lesion_table(dataset):
     assert np.median(chi[tissue == 1]) == pytest.approx(-0.03, abs=0.02)
 
 
-def test_same_seed_gives_the_same_bytes_with_any_number_of_threads(dataset, tmp_path):
-    before = numba.get_num_threads()
-    use_threads(1)
-    try:
-        simulate(tmp_path / "again", seed=5, **SMALL)
-    finally:
-        use_threads(before)
+def test_same_seed_gives_the_same_bytes_with_any_number_of_threads(dataset, tmp_path, threads):
+    threads(1)
+    simulate(tmp_path / "again", seed=5, **SMALL)
     first, second = (_digests(folder) for folder in (dataset, tmp_path / "again"))
     assert first == second
 

@@ -370,12 +370,11 @@ def test_chi_is_finite_and_zero_where_not_valid(iron_head):
     assert (result.sd[result.valid] > 0).all()
 
 
-def test_bits_do_not_depend_on_threads(iron_head):
+def test_bits_do_not_depend_on_threads(iron_head, threads):
     results = []
     for count in (1, 2, 3):
-        fft.set_workers(count)
+        threads(count)
         results.append(_chain(iron_head))
-    fft.set_workers(1)
     for other in results[1:]:
         for name in ("chi", "sd", "local_field"):
             assert getattr(results[0], name).tobytes() == getattr(other, name).tobytes()

@@ -4,7 +4,6 @@ import csv
 import json
 
 import nibabel as nib
-import numba
 import numpy as np
 import pytest
 from QMRIEstimationLib.errors import Cancelled, InputError
@@ -281,16 +280,13 @@ def test_only_the_mask_is_fitted():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_same_bits_with_one_thread(method, rng):
+def test_same_bits_with_one_thread(method, rng, threads):
     magnitude = rician(rng, signals(np.full(6000, 1.0)))
     more = {"b1": rng.uniform(0.7, 1.2, 6000), "spoiling": RfSpoiling(np.deg2rad(50))}
+    threads(2)
     many = fit(magnitude, method, **more)
-    before = numba.get_num_threads()
-    numba.set_num_threads(1)
-    try:
-        one = fit(magnitude, method, **more)
-    finally:
-        numba.set_num_threads(before)
+    threads(1)
+    one = fit(magnitude, method, **more)
     assert many.r1.tobytes() == one.r1.tobytes()
     assert many.m0_sd.tobytes() == one.m0_sd.tobytes()
 

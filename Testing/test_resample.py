@@ -1,11 +1,9 @@
 """Maps, their SD and lesion labels moved to another grid."""
 
-import numba
 import numpy as np
 import pytest
 from QMRIEstimationLib.geometry import Geometry
 from QMRIEstimationLib.resample import lesions_on_grid, nearest_on_grid, on_grid, sd_on_grid
-from QMRIEstimationLib.threads import use_threads
 from scipy.spatial.transform import Rotation
 
 SHAPE = (20, 24, 22)
@@ -148,15 +146,12 @@ def test_lesion_outside_the_field_of_view_is_named():
     assert notes[0].endswith(": 7.")
 
 
-def test_bits_do_not_depend_on_the_number_of_threads(oblique_matrix, rng):
+def test_bits_do_not_depend_on_the_number_of_threads(oblique_matrix, rng, threads):
     source, target = straight(), turned(oblique_matrix)
-    array, found, before = rng.random(SHAPE).astype(np.float32), [], numba.get_num_threads()
-    try:
-        for threads in (1, 2):
-            use_threads(threads)
-            found.append(on_grid(array, source, target, order="cubic")[0].tobytes())
-    finally:
-        use_threads(before)
+    array, found = rng.random(SHAPE).astype(np.float32), []
+    for count in (1, 2):
+        threads(count)
+        found.append(on_grid(array, source, target, order="cubic")[0].tobytes())
     assert found[0] == found[1]
 
 

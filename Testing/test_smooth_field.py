@@ -2,9 +2,7 @@
 
 import numpy as np
 import pytest
-import scipy.fft
 from QMRIEstimationLib.errors import Cancelled
-from QMRIEstimationLib.fft import set_workers, workers
 from QMRIEstimationLib.geometry import Geometry
 from QMRIEstimationLib.relaxometry.smooth_basis import SmoothBasis, least_squares
 from QMRIEstimationLib.relaxometry.smooth_field import smooth_field
@@ -108,21 +106,6 @@ def test_width_is_in_mm_on_unequal_sides(rng):
     steps = [np.mean(np.diff(inside, axis=a) ** 2) / side**2 for a, side in enumerate(GRID.voxel_size)]
     # The mean squared slope of filtered white noise is the same along every axis; sampling makes 10 % of difference
     assert max(steps) / min(steps) < 1.35
-
-
-def test_threads_do_not_change_the_bits(rng):
-    noisy = np.where(ball(), coil_field() + 0.05 * rng.standard_normal(GRID.shape), 0).astype(np.float32)
-    before = workers()
-    try:
-        results = []
-        for count in (1, 2):
-            set_workers(count)
-            with scipy.fft.set_workers(count):
-                results.append(smooth_field(noisy, constant_sd(), ball(), GRID, 8.0))
-    finally:
-        set_workers(before)
-    for one, two in zip(*results, strict=True):
-        assert one.tobytes() == two.tobytes()
 
 
 def test_basis_gives_the_same_on_voxels_and_on_the_grid(rng):

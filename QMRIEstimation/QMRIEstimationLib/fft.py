@@ -1,19 +1,9 @@
-"""Fourier and cosine transforms of single precision, the grids they run on, and the one place for their threads."""
+"""Fourier and cosine transforms of single precision, and the grids they run on."""
 
 import numpy as np
 import scipy.fft
 
-_workers = {"count": 1}
-
-
-def set_workers(count):
-    """Use `count` threads (at least 1) in every transform from now on; the bits do not depend on it."""
-    _workers["count"] = max(1, int(count))
-
-
-def workers():
-    """Number of threads that every transform uses."""
-    return _workers["count"]
+from .threads import thread_count
 
 
 def padded_shape(shape, fraction=0.0):
@@ -27,22 +17,22 @@ def padded_shape(shape, fraction=0.0):
 
 def rfftn(array, shape=None):
     """Half spectrum (complex64) of a real 3-D array, zero-padded at the far ends to `shape`."""
-    return scipy.fft.rfftn(np.asarray(array, np.float32), shape, workers=workers())
+    return scipy.fft.rfftn(np.asarray(array, np.float32), shape, workers=thread_count())
 
 
 def irfftn(spectrum, shape):
     """Real array (float32) of `shape` from its half spectrum; `spectrum` may be overwritten."""
-    return scipy.fft.irfftn(spectrum, shape, workers=workers(), overwrite_x=True)
+    return scipy.fft.irfftn(spectrum, shape, workers=thread_count(), overwrite_x=True)
 
 
 def dctn(array):
     """Cosine transform (type 2, float32)."""
-    return scipy.fft.dctn(np.asarray(array, np.float32), type=2, workers=workers())
+    return scipy.fft.dctn(np.asarray(array, np.float32), type=2, workers=thread_count())
 
 
 def idctn(spectrum):
     """Inverse of `dctn`."""
-    return scipy.fft.idctn(spectrum, type=2, workers=workers())
+    return scipy.fft.idctn(spectrum, type=2, workers=thread_count())
 
 
 def crop(array, shape):

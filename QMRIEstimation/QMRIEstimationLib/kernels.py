@@ -19,11 +19,10 @@ def _writable_cache():
 _writable_cache()
 
 
-def kernel(function=None, *, parallel=True, fastmath=False):
-    """Compile a voxel loop, or with parallel=False a function that such loops call.
+def kernel(function=None, *, fastmath=False):
+    """Compile a voxel loop, which `threads.in_pieces` runs on all cores, or a function that such loops call.
 
     `fastmath` (True or a set of LLVM flags) only where NaN and Inf cannot occur, or without the flags that assume so.
-    No parallel sums: bits must not depend on the number of threads.
     """
-    compile_ = numba.njit(parallel=parallel, cache=True, fastmath=fastmath, nogil=True)
+    compile_ = numba.njit(cache=True, fastmath=fastmath, nogil=True)
     return compile_ if function is None else compile_(function)

@@ -1,13 +1,14 @@
 """Images moved from one grid to another: maps interpolated within their mask, labels by nearest neighbour."""
 
 import numpy as np
-from numba import prange
 from scipy.ndimage import affine_transform
 
 from .geometry import check_same_shape
 from .kernels import kernel
+from .threads import in_pieces
 
 TAPS = {"linear": 2, "cubic": 4}
+PLANES = 4  # that one thread takes at a time
 _INSIDE = 0.5  # of the weight of an interpolation that must fall on valid voxels; the mask keeps its size
 
 
@@ -118,7 +119,8 @@ def _on_grid(array, source, target, transform, valid, order, power):
     averaged = points.prod() > 1
     out = np.zeros(target.shape, np.float32)
     reached = np.zeros(target.shape, bool)
-    _interpolate(array, inside, matrix, offset, points, TAPS[order], 1 if averaged else power, out, reached)
+    arguments = array, inside, matrix, offset, points, TAPS[order], 1 if averaged else power, out, reached
+    in_pieces(lambda first, last: _interpolate(*arguments, first, last), target.shape[0], PLANES)
     if averaged and power == 2:
         out /= np.float32(max(1.0, target.voxel_volume / source.voxel_volume))  # the mean of as many voxels
     return out, reached
@@ -139,7 +141,7 @@ def _voxel_mapping(source, target, transform):
     return np.ascontiguousarray(ijk[:3, :3][::-1, ::-1]), np.ascontiguousarray(ijk[:3, 3][::-1])
 
 
-@kernel(parallel=False)
+@kernel
 def _weights(fraction, taps, out):
     """Weights of the two (linear) or four (Catmull-Rom) voxels around a place between the middle two."""
     t = fraction
@@ -152,7 +154,7 @@ def _weights(fraction, taps, out):
         out[3] = t * t * (-0.5 + 0.5 * t)
 
 
-@kernel(parallel=False)
+@kernel
 def _gather(array, inside, place, taps, power, w):
     """sum(c^power f), sum(c) over valid voxels, and whether all voxels were valid."""
     total, norm, whole = 0.0, 0.0, True
@@ -179,11 +181,11 @@ def _gather(array, inside, place, taps, power, w):
 
 
 @kernel
-def _interpolate(array, inside, matrix, offset, points, taps, power, out, reached):
-    """Fill `out` and `reached`; the mean over `points` places along each axis of every target voxel."""
+def _interpolate(array, inside, matrix, offset, points, taps, power, out, reached, first, last):
+    """Fill planes `first` to `last` of `out` and `reached` with the mean over `points` places along each axis."""
     from_axis = 1.0 / points
     number = points[0] * points[1] * points[2]
-    for k in prange(out.shape[0]):
+    for k in range(first, last):
         place, w = np.empty(3), np.empty((3, 4))
         for j in range(out.shape[1]):
             for i in range(out.shape[2]):

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..geometry import Geometry
+from ..threads import in_pieces
 from .head import CHANNELS, GIVEN, SULCUS, SULCUS_DEPTH, SULCUS_HALF_WIDTH, TEXTURE, WARP_X, paint_head
 from .tissue import QUANTITIES, texture_coefficients
 
 SUBSAMPLES = 2  # sub-voxels along each side of a voxel
-SLAB = 32  # planes painted between two looks at whether to stop
+PLANES = 4  # painted by one thread at a time
 TEXTURE_UNIT = 42.0  # stored texture of one SD
 
 HEAD_CENTRE = (0.0, -16.0, 14.0)  # mm in model space, what lies in the middle of the field of view
@@ -74,22 +75,13 @@ class Head:
         `check` is called now and then and may raise to stop.
         """
         classes, texture = np.empty(shape, np.uint16), np.zeros(shape, np.int8)
-        for k in range(0, shape[0], SLAB):
-            if check is not None:
-                check()
-            matrix = np.array(ijk_to_model[:3], np.float32)
-            matrix[:, 3] = (ijk_to_model @ np.array([0, 0, k, 1]))[:3]
-            paint_head(
-                classes[k : k + SLAB],
-                texture[k : k + SLAB],
-                matrix,
-                self.grid,
-                _GRID_ORIGIN,
-                _GRID_STEP,
-                self.ventricle_growth,
-                self.sulcus_half_width,
-                self.given,
-            )
+        matrix = np.array(ijk_to_model[:3], np.float32)
+        shape_of_head = self.grid, _GRID_ORIGIN, _GRID_STEP, self.ventricle_growth, self.sulcus_half_width, self.given
+
+        def piece(first, last):
+            paint_head(classes, texture, matrix, *shape_of_head, first, last)
+
+        in_pieces(piece, shape[0], PLANES, progress=None if check is None else lambda fraction, text: check())
         return classes, texture
 
 

@@ -23,20 +23,20 @@ TOLERANCE = 1e-6  # change of the AFI signals between pairs of pulses at which t
 MAXIMUM_PAIRS = 5000
 
 
-@kernel(parallel=False)
+@kernel
 def highest_order(decay):
     """Order beyond which echoes no longer matter, for the transverse decay exponent of one repetition."""
     return min(MAXIMUM_ORDER, max(8, math.ceil(-0.5 * math.log(TRUNCATION) / max(decay, 1e-6))))
 
 
-@kernel(parallel=False)
+@kernel
 def over(numerator, denominator):
     """Quotient of complex numbers without the overflow guards that make the built-in one slow."""
     size = denominator.real * denominator.real + denominator.imag * denominator.imag
     return numerator * denominator.conjugate() * (1 / size)
 
 
-@kernel(parallel=False)
+@kernel
 def spoiled_steady_state(flip, r2_tr, direct, returned, retained, recovery, increment, diffusion):
     """Transverse magnetisation right after the pulse of a spoiled gradient echo in the steady state (M0 = 1).
 
@@ -84,7 +84,7 @@ def spoiled_steady_state(flip, r2_tr, direct, returned, retained, recovery, incr
     return complex(-xy * drive / determinant, xx * drive / determinant)
 
 
-@kernel(parallel=False)
+@kernel
 def afi_steady_state(flip, r1, r2, tr1, tr2, increment, diffusion=0.0):
     """Transverse magnetisation right after both pulses of actual flip angle imaging (AFI) in the steady state.
 

@@ -8,7 +8,6 @@ the surface, as sulci do. The cortex lies along the sheets and the surface.
 """
 
 import numpy as np
-from numba import prange
 
 from ..kernels import kernel
 from .tissue import INDEX
@@ -75,7 +74,7 @@ SINUSES = np.array(
 )
 
 
-@kernel(parallel=False)
+@kernel
 def _ellipsoid(x, y, z, a, b, c):
     """Depth (mm, positive inside) below the surface of a centred ellipsoid; first-order distance."""
     qx, qy, qz = x / a, y / b, z / c
@@ -85,7 +84,7 @@ def _ellipsoid(x, y, z, a, b, c):
     return k0 * (1.0 - k0) / (k1 + 1e-9)
 
 
-@kernel(parallel=False)
+@kernel
 def _chain_depth(x, y, z, chain):
     """Depth (mm, positive inside) in a union of tapered capsules."""
     best = -1e9
@@ -100,14 +99,14 @@ def _chain_depth(x, y, z, chain):
     return best
 
 
-@kernel(parallel=False)
+@kernel
 def _union(a, b, k):
     """Union of two depths, rounded over `k` mm where they meet."""
     h = max(k - abs(a - b), 0.0) / k
     return max(a, b) + h * h * k * 0.25
 
 
-@kernel(parallel=False)
+@kernel
 def _sample(grid, origin, step, x, y, z, channel):
     """Trilinear value of one channel of the random grid [z, y, x, channel] at a model point; the edge continues."""
     u = min(max((x - origin[0]) / step, 0.0), grid.shape[2] - 1.001)
@@ -124,7 +123,7 @@ def _sample(grid, origin, step, x, y, z, channel):
     return (1 - w) * low + w * high
 
 
-@kernel(parallel=False)
+@kernel
 def _cerebrum(ax, y, z):
     """Depth in the cerebrum below its upper surface, above its base, and in the temporal lobe."""
     main = _ellipsoid(ax, y + 16.0, z - 13.0, 69.0, 88.0, 66.0)
@@ -133,7 +132,7 @@ def _cerebrum(ax, y, z):
     return main, base, lobe
 
 
-@kernel(parallel=False)
+@kernel
 def _outside(ax, y, z, outer, depth_stem):  # noqa: PLR0911 - one return for each tissue
     """Tissue outside the brain, `outer` mm from its hull."""
     head = max(SKULL + SUBARACHNOID + SKIN - outer, _ellipsoid(ax, y - 32.0, z + 48.0, 60.0, 62.0, 62.0))
@@ -162,7 +161,7 @@ def _outside(ax, y, z, outer, depth_stem):  # noqa: PLR0911 - one return for eac
     return SCALP if head < SKIN or outer < SUBARACHNOID + SKULL + 1.0 else MUSCLE
 
 
-@kernel(parallel=False)
+@kernel
 def _folded(x, y, z, depth, side, bend, grid, origin, step, widening):
     """Cortex, white matter or CSF of a sulcus at `depth` mm in the cerebrum."""
     ax = abs(x)
@@ -200,7 +199,7 @@ def _folded(x, y, z, depth, side, bend, grid, origin, step, widening):
     return CORTEX if pial < CORTEX_THICKNESS else WM
 
 
-@kernel(parallel=False)
+@kernel
 def _cerebellum(ax, y, z, depth):
     """Folia of the cerebellum around its white matter."""
     angle = np.arctan2(z + 30.0, -(y + 44.0))
@@ -214,7 +213,7 @@ def _cerebellum(ax, y, z, depth):
     return CEREBELLUM if pial < 2.3 and depth < 11.0 else WM
 
 
-@kernel(parallel=False)
+@kernel
 def _deep(ax, y, z, ventricle_growth):  # noqa: PLR0911 - one return for each structure
     """Ventricles and nuclei; -1 where there is none."""
     if ax > 45.0 or y > 42.0 or y < -80.0 or z > 34.0 or z < -45.0:
@@ -236,7 +235,7 @@ def _deep(ax, y, z, ventricle_growth):  # noqa: PLR0911 - one return for each st
     return -1
 
 
-@kernel(parallel=False)
+@kernel
 def _tissue(x, y, z, grid, origin, step, ventricle_growth, widening, given):  # noqa: PLR0911 - as above
     """Tissue at a model point; with `given` the brain comes as depth in the grid and is left as CSF."""
     if given:
@@ -269,8 +268,8 @@ def _tissue(x, y, z, grid, origin, step, ventricle_growth, widening, given):  # 
 
 
 @kernel
-def paint_head(classes, texture, matrix, grid, origin, step, ventricle_growth, widening, given):
-    """Fill `classes` (uint16) and `texture` (int8, 42 per SD) [k, j, i] with the head.
+def paint_head(classes, texture, matrix, grid, origin, step, ventricle_growth, widening, given, first, last):
+    """Fill planes `first` to `last` of `classes` (uint16) and `texture` (int8, 42 per SD) [k, j, i] with the head.
 
     Args:
         matrix: float32 3x4, from indices (i, j, k) to model space.
@@ -278,7 +277,7 @@ def paint_head(classes, texture, matrix, grid, origin, step, ventricle_growth, w
         ventricle_growth, widening: mm added to the radius of ventricles; half width of sulci.
         given: whether the brain is given by its depth in the last channel.
     """
-    for k in prange(classes.shape[0]):
+    for k in range(first, last):
         for j in range(classes.shape[1]):
             for i in range(classes.shape[2]):
                 x = matrix[0, 0] * i + matrix[0, 1] * j + matrix[0, 2] * k + matrix[0, 3]

@@ -3,11 +3,13 @@
 import math
 
 import numpy as np
-from numba import prange
 
 from ..kernels import kernel
+from ..threads import in_pieces
 from .anatomy import TEXTURE_UNIT
 from .sequences import B1_AXIS, bssfp_signal
+
+PLANES = 4  # that one thread takes at a time
 
 
 def render(patient, field, to_object, geometry, b1, table, *, cycle_time, cycle_phase, decay, decay_times, phase_times):
@@ -30,7 +32,7 @@ def render(patient, field, to_object, geometry, b1, table, *, cycle_time, cycle_
     """
     real = np.zeros((len(decay_times), *geometry.shape), np.float32)
     imag = np.zeros_like(real)
-    _render(
+    arguments = (
         real,
         imag,
         patient.classes,
@@ -48,10 +50,11 @@ def render(patient, field, to_object, geometry, b1, table, *, cycle_time, cycle_
         np.ascontiguousarray(phase_times, np.float32),
         float(1 / TEXTURE_UNIT),
     )
+    in_pieces(lambda first, last: _render(*arguments, first, last), geometry.shape[0], PLANES)
     return real, imag
 
 
-@kernel(parallel=False)
+@kernel
 def _spread(field, k, j, i, matrix):
     """(pi^2 / 6) sum of d^2, d (Hz) the change of the field across a sub-voxel along each axis of the scan.
 
@@ -68,7 +71,7 @@ def _spread(field, k, j, i, matrix):
     return np.float32(np.pi**2 / 6 * total)
 
 
-@kernel(parallel=False)
+@kernel
 def _smaller(field, k, j, i, axis):
     """The smaller of the differences to both neighbours along an axis; 0 at an extremum and at the edge."""
     dk, dj, di = int(axis == 0), int(axis == 1), int(axis == 2)
@@ -85,12 +88,12 @@ def _smaller(field, k, j, i, axis):
 @kernel
 def _render(
     real, imag, classes, texture, field, matrix, b1, table, b1_first, b1_step, cycle_time, cycle_phase, decay,
-    decay_times, phase_times, texture_unit,
+    decay_times, phase_times, texture_unit, first, last,
 ):  # fmt: skip
     subsamples = 2
     share = np.float32(1.0 / subsamples**3)
     turn = 2.0 * np.pi
-    for k in prange(real.shape[1]):
+    for k in range(first, last):
         for j in range(real.shape[2]):
             for i in range(real.shape[3]):
                 node = (b1[k, j, i] - b1_first) / b1_step

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numba import prange
 
 from ..kernels import kernel
+from ..threads import in_pieces
 from .epg import afi_steady_state, spoiled_steady_state
 from .transfer import bound_saturation, longitudinal_factors
 
 FLUID_R2 = 3.0  # 1/s; slower is fluid
 FLUID_DIFFUSIVITY, TISSUE_DIFFUSIVITY = 3.0e-3, 0.8e-3  # mm^2/s at body temperature; of the usual size, from memory
+CLASSES = 8  # of the object that one thread takes at a time
 B1_AXIS = np.linspace(0.4, 1.5, 45)  # steps of 0.025: linear interpolation is then within 2e-4 at 60 degrees
 
 
@@ -37,7 +38,11 @@ class SpoiledGre:
         """Amplitude after the pulse by EPG, float64 [class, B1_AXIS]; `bound` is the bound pool of each class."""
         out = np.empty((len(r1), len(B1_AXIS)))
         protocol = (self.flip_angle, self.repetition_time, self.spoiling_increment, self.pulse_duration)
-        _fill_spoiled(r1, r2, bound, B1_AXIS, *protocol, out)
+
+        def piece(first, last):
+            _fill_spoiled(r1, r2, bound, B1_AXIS, *protocol, first, last, out)
+
+        in_pieces(piece, len(r1), CLASSES)
         return out
 
 
@@ -60,7 +65,12 @@ class Afi:
         """Amplitude after the pulse that starts one of the two repetitions (0 or 1) by EPG, [class, B1_AXIS]."""
         out = np.empty((2, len(r1), len(B1_AXIS)))
         diffusion = np.where(r2 < FLUID_R2, FLUID_DIFFUSIVITY, TISSUE_DIFFUSIVITY) * self.dephasing**2
-        _fill_afi(r1, r2, diffusion, B1_AXIS, self.flip_angle, *self.repetition_times, self.spoiling_increment, out)
+        protocol = (self.flip_angle, *self.repetition_times, self.spoiling_increment)
+
+        def piece(first, last):
+            _fill_afi(r1, r2, diffusion, B1_AXIS, *protocol, first, last, out)
+
+        in_pieces(piece, len(r1), CLASSES)
         return out[repetition]
 
 
@@ -142,7 +152,7 @@ class Bssfp:
         return out
 
 
-@kernel(parallel=False)
+@kernel
 def bssfp_coefficients(r1, r2, flip, tr, bound_fraction, pulse_duration):
     """What the bSSFP signal of one sub-voxel needs for all its phase cycles: amplitude at the echo, a and b.
 
@@ -164,7 +174,7 @@ def bssfp_coefficients(r1, r2, flip, tr, bound_fraction, pulse_duration):
     return amplitude, e2, e2 * (1 - e1) * (1 + cosine) / denominator
 
 
-@kernel(parallel=False)
+@kernel
 def bssfp_signal(amplitude, a, b, precession, phase_cycle):
     """Complex bSSFP signal at the echo for M0 = 1, with its decay and the phase grown from pulse to echo.
 
@@ -182,8 +192,8 @@ def bssfp_signal(amplitude, a, b, precession, phase_cycle):
 
 
 @kernel
-def _fill_spoiled(r1, r2, bound, b1_axis, flip_angle, tr, increment, pulse_duration, out):
-    for c in prange(len(r1)):
+def _fill_spoiled(r1, r2, bound, b1_axis, flip_angle, tr, increment, pulse_duration, first, last, out):
+    for c in range(first, last):
         for n in range(len(b1_axis)):
             flip = flip_angle * b1_axis[n]
             saturation = bound_saturation(flip, pulse_duration)
@@ -193,15 +203,15 @@ def _fill_spoiled(r1, r2, bound, b1_axis, flip_angle, tr, increment, pulse_durat
 
 
 @kernel
-def _fill_afi(r1, r2, diffusion, b1_axis, flip_angle, tr1, tr2, increment, out):
-    for c in prange(len(r1)):
+def _fill_afi(r1, r2, diffusion, b1_axis, flip_angle, tr1, tr2, increment, first, last, out):
+    for c in range(first, last):
         for n in range(len(b1_axis)):
             flip = flip_angle * b1_axis[n]
-            first, second = afi_steady_state(flip, r1[c], r2[c], tr1, tr2, increment, diffusion[c])
-            out[0, c, n], out[1, c, n] = abs(first), abs(second)
+            short, long = afi_steady_state(flip, r1[c], r2[c], tr1, tr2, increment, diffusion[c])
+            out[0, c, n], out[1, c, n] = abs(short), abs(long)
 
 
-@kernel(parallel=False)
+@kernel
 def _fill_bssfp(r1, r2, bound, b1_axis, flip_angle, tr, pulse_duration, out):
     for c in range(len(r1)):
         for n in range(len(b1_axis)):

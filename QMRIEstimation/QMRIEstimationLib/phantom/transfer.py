@@ -17,7 +17,7 @@ LINESHAPE = 1.4e-5  # s, absorption lineshape of the bound pool on resonance; as
 BOUND_FRACTION = {"white matter": 0.15, "gray matter": 0.07, "lesion": 0.07}  # bound over free; assumed
 
 
-@kernel(parallel=False)
+@kernel
 def bound_saturation(flip, pulse_duration):
     """Factor on the bound pool's magnetisation by one rectangular pulse: exp(-pi g w1^2 tau), w1 = flip / tau.
 
@@ -27,7 +27,7 @@ def bound_saturation(flip, pulse_duration):
     return math.exp(-math.pi * LINESHAPE * flip * flip / pulse_duration)
 
 
-@kernel(parallel=False)
+@kernel
 def longitudinal_factors(r1, fraction, saturation, tr):
     """Factors of the free pool's longitudinal magnetisation over one repetition, the bound pool eliminated.
 

@@ -46,7 +46,7 @@ def majority(patient, lookup):
     return best
 
 
-@kernel(parallel=False)
+@kernel
 def _majority(classes, lookup, best):
     found = np.empty(SUBSAMPLES**3, np.uint8)
     for k in range(best.shape[0]):

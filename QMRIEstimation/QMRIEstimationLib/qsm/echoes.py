@@ -1,9 +1,9 @@
 """Phase along the echoes: whole turns that put every echo nearest to the line through the others, and that line."""
 
 import numpy as np
-from numba import prange
 
 from ..kernels import kernel
+from ..threads import in_pieces
 
 _SWEEPS = 20  # every change lowers the squared residual, so few sweeps are ever needed
 
@@ -33,7 +33,12 @@ def unwrap_echoes(phase, weights, echo_times, difference, pair):
     times = np.asarray(echo_times, np.float64)
     order = np.argsort(np.abs(times - times[list(pair)].mean()), kind="stable")
     order = np.array([*pair, *(e for e in order if e not in pair)], np.int64)
-    _unwrap_echoes(unwrapped, np.ascontiguousarray(weights, np.float32), times, difference, order)
+    weights = np.ascontiguousarray(weights, np.float32)
+
+    def piece(first, last):
+        _unwrap_echoes(unwrapped, weights, times, difference, order, first, last)
+
+    in_pieces(piece, unwrapped.shape[1])
     return unwrapped
 
 
@@ -53,10 +58,10 @@ def line_fit(unwrapped, weights, echo_times):
 
 
 @kernel
-def _unwrap_echoes(phase, weights, times, difference, order):
+def _unwrap_echoes(phase, weights, times, difference, order, first, last):
     turn = 2 * np.pi
-    echoes, voxels = phase.shape
-    for v in prange(voxels):
+    echoes = len(phase)
+    for v in range(first, last):
         a, b = order[0], order[1]
         target = phase[a, v] + difference[v]
         phase[b, v] += turn * np.rint((target - phase[b, v]) / turn)

@@ -118,7 +118,7 @@ def _tree_turns(phase, weight, mask):
     return turns - np.rint(np.asarray(centre) / TURN).astype(np.int32)[part[root]]
 
 
-@kernel(parallel=False)
+@kernel
 def _join(phase, first, second, root, turns):
     """Join voxels along the edges in the given order (Kruskal's tree); leaves each voxel's part and turns."""
     size = np.ones(phase.size, np.int32)

@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import check_cancelled
 from ..geometry import check_same_shape
 from ..parameters import Options, choice, flag, param
+from ..threads import in_pieces
 from .bssfp_ellipse import LEAST_LORE_CYCLES, cycle_sense, lore_matrices
-from .bssfp_geometric import CYCLES, geometric_loop
-from .bssfp_lore import lore_loop
-from .bssfp_magnitude import magnitude_loop
+from .bssfp_geometric import CYCLES, geometric_chunk
+from .bssfp_lore import lore_chunk
+from .bssfp_magnitude import magnitude_chunk
 from .bssfp_pulse import TYPICAL_R1, TYPICAL_R2, typical_images
-from .r2star import SLAB, R2starMethod
+from .r2star import R2starMethod
 
 SAME_ANGLE = 1e-4  # rad; sidecars give whole or tenth degrees
 SENSE_VOXELS = 1 << 14  # that decide the sense of the phase cycles
@@ -158,19 +158,18 @@ def fit_r2_bssfp(
         cycles = sense * plan.phase_cycles
         waves = np.cos(cycles), np.sin(cycles)
         results = r2, sd, valid, quality, off_resonance, m0
-    for start in range(0, voxels, SLAB):
-        check_cancelled(cancelled)
-        if progress is not None:
-            progress(start / voxels, "R2")
-        stop = min(start + SLAB, voxels)
+        order = np.argsort(np.mod(cycles + SAME_ANGLE, 2 * np.pi), kind="stable")
+        ellipse = *waves, lore_matrices(cycles)
+
+    def piece(first, last):
         if options.method == "magnitude":
-            magnitude_loop(data, known, plan.phase_cycles.size, settings, start, stop, results)
+            magnitude_chunk(data, known, plan.phase_cycles.size, settings, first, last, results)
         elif options.method == "geometric":
-            order = np.argsort(np.mod(cycles + SAME_ANGLE, 2 * np.pi), kind="stable")
-            geometric_loop(data, known, (*waves, order), settings, start, stop, results)
+            geometric_chunk(data, known, (*waves, order), settings, first, last, results)
         else:
-            ellipse = *waves, lore_matrices(cycles)
-            lore_loop(data, known, ellipse, settings, options.gauss_newton, start, stop, results)
+            lore_chunk(data, known, ellipse, settings, options.gauss_newton, first, last, results)
+
+    in_pieces(piece, voxels, progress=progress, cancelled=cancelled, text="R2")
     maps = (None if a is None else a.reshape(shape) for a in (r2, sd, quality, valid, off_resonance, m0))
     return R2Fit(*maps, sense, ratio)
 

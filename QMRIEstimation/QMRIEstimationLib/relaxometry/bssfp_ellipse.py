@@ -29,7 +29,7 @@ def lore_matrices(phase_cycles):
     return np.ascontiguousarray(np.concatenate([outside, np.linalg.pinv(model)]))
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def lore_ellipse(real, imag, cosines, sines, matrices, ellipse):
     """Fill `ellipse` (`bssfp_refine`) by linear least squares; returns the squared misfit. real, imag: [cycle].
 

@@ -2,7 +2,6 @@
 
 import math
 
-import numba
 import numpy as np
 
 from ..kernels import kernel
@@ -11,12 +10,11 @@ from .bssfp_lore import amplitude_at_echo, load_images
 from .bssfp_refine import LEVEL, PHASE, ROWS, THETA, A, B, normal_equations
 from .bssfp_steady import DIFFERENCE, FAST, despot2
 from .bssfp_voxel import load_maps, store
-from .voxel_decay import CHUNK
 
 CYCLES = 4
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def crossing(image):
     """S0 (complex), theta + first phase cycle (rad), a and b from four cycles 90 degrees apart.
 
@@ -46,7 +44,7 @@ def crossing(image):
     return centre, theta, 0.5 * tilt, min(math.sqrt(b_cosine**2 + b_sine**2), LARGEST_B)
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def crossing_ellipse(image, first_cycle, ellipse):
     """Fill `ellipse` by the crossing; returns the relative variance of |S0| for noise of SD 1."""
     centre, theta, ellipse[A], ellipse[B] = crossing(image)
@@ -63,9 +61,9 @@ def crossing_ellipse(image, first_cycle, ellipse):
     return variance / (level * level) if level > 0 else np.inf
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def geometric_chunk(data, maps, plan, settings, first, last, results):
-    """Fit voxels `first` to `last`; arguments as `geometric_loop`."""
+    """Fit voxels `first` to `last`; plan: cosines and sines of the cycles and their order; the rest as `lore_chunk`."""
     magnitude, phase, mask, noise_sd, nominal = data
     cosines, sines_of_cycles, order = plan
     tr = settings[0]
@@ -96,11 +94,3 @@ def geometric_chunk(data, maps, plan, settings, first, last, results):
         off_resonance[v] = math.atan2(math.sin(ellipse[THETA]), math.cos(ellipse[THETA])) / (2 * math.pi * tr)
         at_echo = amplitude_at_echo(amplitude, sines, flip_cosines, math.exp(-r1 * tr), math.exp(-rate * tr))
         m0[v] = noise_sd * at_echo * math.exp(0.5 * rate * tr)
-
-
-@kernel
-def geometric_loop(data, maps, plan, settings, start, stop, results):
-    """Fit voxels `start` to `stop`; plan: cosines and sines of the cycles and their order; the rest as `lore_loop`."""
-    for chunk in numba.prange((stop - start + CHUNK - 1) // CHUNK):
-        first = start + chunk * CHUNK
-        geometric_chunk(data, maps, plan, settings, first, min(first + CHUNK, stop), results)

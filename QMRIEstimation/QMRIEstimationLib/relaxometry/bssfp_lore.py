@@ -2,7 +2,6 @@
 
 import math
 
-import numba
 import numpy as np
 
 from ..kernels import kernel
@@ -10,12 +9,11 @@ from .bssfp_ellipse import lore_ellipse
 from .bssfp_refine import LEVEL, PHASE, ROWS, THETA, A, B, normal_equations, refine
 from .bssfp_steady import FAST, despot2, sine_cosine, steady_amplitude
 from .bssfp_voxel import load_maps, store
-from .voxel_decay import CHUNK
 
 POOR = 5.0  # misfit over what noise explains, beyond which the minimum may be a false one
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def load_images(magnitude, phase, v, noise_sd, real, imag):
     """Fill the images [flip, cycle] in noise SDs; returns whether all are finite and one is not 0."""
     finite, largest = True, 0.0
@@ -31,7 +29,7 @@ def load_images(magnitude, phase, v, noise_sd, real, imag):
     return finite and largest > 0
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def steady_start(real, imag, cosines, sines, e1, flip_sine, flip_cosine, guide, ellipse):
     """Fill the ellipse that R1 and the flip angle expect with theta and a of the guide, and the S0 that fits best.
 
@@ -52,7 +50,7 @@ def steady_start(real, imag, cosines, sines, e1, flip_sine, flip_cosine, guide, 
     ellipse[THETA], ellipse[A], ellipse[B] = guide[THETA], a, b
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def fit_ellipses(real, imag, plan, known, refined, ellipses, variance, other, scratch):
     """Fill `ellipses` [flip, 5] and the relative variance of |S0| (one flip angle: variance of a); returns the loss.
 
@@ -84,7 +82,7 @@ def fit_ellipses(real, imag, plan, known, refined, ellipses, variance, other, sc
     return total
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def amplitude_at_echo(amplitude, sines, cosines, e1, e2):
     """M0 sqrt(E2) that fits |S0| of all flip angles best."""
     overlap, norm = 0.0, 0.0
@@ -95,9 +93,16 @@ def amplitude_at_echo(amplitude, sines, cosines, e1, e2):
     return overlap / norm
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def lore_chunk(data, maps, plan, settings, refined, first, last, results):
-    """Fit voxels `first` to `last`; arguments as `lore_loop`."""
+    """Fit voxels `first` to `last`.
+
+    data: magnitude and phase [flip x cycle, v], mask [v], noise_sd, nominal flip angles, ascending.
+    maps: r1, r1_sd, b1, b1_sd [v].
+    plan: cosines and sines of the phase cycles, `lore_matrices`.
+    settings: repetition time (s), factor of the finite-pulse correction, 1 when R1 errs with B1, else 0.
+    results: r2, sd, valid, quality, off_resonance, m0 [v], written where the fit succeeds.
+    """
     magnitude, phase, mask, noise_sd, nominal = data
     tr = settings[0]
     quality, off_resonance, m0 = results[3:]
@@ -131,18 +136,3 @@ def lore_chunk(data, maps, plan, settings, refined, first, last, results):
         off_resonance[v] = math.atan2(math.sin(theta), math.cos(theta)) / (2 * math.pi * tr)
         at_echo = amplitude_at_echo(amplitude, sines, cosines, e1, math.exp(-rate * tr))
         m0[v] = noise_sd * at_echo * math.exp(0.5 * rate * tr)
-
-
-@kernel
-def lore_loop(data, maps, plan, settings, refined, start, stop, results):
-    """Fit voxels `start` to `stop`.
-
-    data: magnitude and phase [flip x cycle, v], mask [v], noise_sd, nominal flip angles, ascending.
-    maps: r1, r1_sd, b1, b1_sd [v].
-    plan: cosines and sines of the phase cycles, `lore_matrices`.
-    settings: repetition time (s), factor of the finite-pulse correction, 1 when R1 errs with B1, else 0.
-    results: r2, sd, valid, quality, off_resonance, m0 [v], written where the fit succeeds.
-    """
-    for chunk in numba.prange((stop - start + CHUNK - 1) // CHUNK):
-        first = start + chunk * CHUNK
-        lore_chunk(data, maps, plan, settings, refined, first, min(first + CHUNK, stop), results)

@@ -6,16 +6,14 @@ T1 and T2; the mean of sin^2 over the cycles is 1/2 from two cycles on, that of 
 
 import math
 
-import numba
 import numpy as np
 
 from ..kernels import kernel
 from .bssfp_steady import FAST, despot2, line_slope
 from .bssfp_voxel import load_maps, store
-from .voxel_decay import CHUNK
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def sum_of_cycles(signal, relative_variance, angles, sines, cosines, r1, tr):
     """R2 from signals [cycle, flip], its noise SD, derivatives by R1 and ln B1, and R2 by squares over it; nan if none.
 
@@ -45,9 +43,12 @@ def sum_of_cycles(signal, relative_variance, angles, sines, cosines, r1, tr):
     return r2, gain * math.sqrt(variance), gain * by_r1, gain * by_b1, consistency
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def magnitude_chunk(data, maps, cycles, settings, first, last, results):
-    """Fit voxels `first` to `last`; arguments as `magnitude_loop`."""
+    """Fit voxels `first` to `last` with magnitudes of `cycles` evenly spaced cycles; the rest as `lore_chunk`.
+
+    results: r2, sd, valid, quality [v].
+    """
     magnitude, mask, noise_sd, nominal = data
     tr = settings[0]
     quality = results[3]
@@ -72,14 +73,3 @@ def magnitude_chunk(data, maps, cycles, settings, first, last, results):
         )
         if rate > 0 and store(v, rate, noise_part, by_r1, by_b1, (r1, r1_sd, b1, b1_sd), settings, results):
             quality[v] = consistency
-
-
-@kernel
-def magnitude_loop(data, maps, cycles, settings, start, stop, results):
-    """Fit voxels `start` to `stop` with magnitudes of `cycles` evenly spaced cycles; the rest as `lore_loop`.
-
-    results: r2, sd, valid, quality [v].
-    """
-    for chunk in numba.prange((stop - start + CHUNK - 1) // CHUNK):
-        first = start + chunk * CHUNK
-        magnitude_chunk(data, maps, cycles, settings, first, min(first + CHUNK, stop), results)

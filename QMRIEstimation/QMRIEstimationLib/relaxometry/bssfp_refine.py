@@ -17,7 +17,7 @@ LEVEL, PHASE, THETA, A, B = range(5)  # of an ellipse; the first is |S0|
 ROWS = 5  # of the normal equations: PHASE, THETA, B, then A and ln LEVEL in either order; column 5 is the residual
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def normal_equations(real, imag, cosines, sines, ellipse, level_row, row, gram):
     """Squared misfit of an ellipse; fills the reduced upper triangle gram [5, 6]; row: float64 [2, 6].
 
@@ -58,7 +58,7 @@ def normal_equations(real, imag, cosines, sines, ellipse, level_row, row, gram):
     return loss if gram[ROWS - 1, ROWS - 1] > 0 else np.inf
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def solve_step(gram, step):
     """Fill the Gauss-Newton step by row; returns the fall it promises: the squared distance to the minimum in SDs."""
     promise = 0.0
@@ -71,7 +71,7 @@ def solve_step(gram, step):
     return promise
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def move(ellipse, step, share, level_row, trial):
     """Fill `trial` with the ellipse after a share of the step; b stays below 1, where the model has no pole."""
     trial[PHASE] = ellipse[PHASE] + share * step[0]
@@ -81,7 +81,7 @@ def move(ellipse, step, share, level_row, trial):
     trial[LEVEL] = ellipse[LEVEL] * max(1 + share * step[level_row], 0.5)
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def refine(real, imag, cosines, sines, ellipse, level_row, scratch):
     """Improve `ellipse` in place while the loss falls; returns the loss and the variance of the last row.
 

@@ -18,7 +18,7 @@ FAST = {"contract", "arcp", "reassoc", "nsz"}  # NaN and Inf keep their meaning:
 DIFFERENCE = 1e-4  # of the signal or parameter, for numerical derivatives
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def sine_cosine(angle):
     """Both of an angle up to some thousand turns, within 1e-11: series about the nearest quarter turn, no branches."""
     quarter = math.floor(angle * (2 / math.pi) + 0.5)
@@ -31,14 +31,14 @@ def sine_cosine(angle):
     return sign * (sine + odd * (cosine - sine)), sign * (cosine - odd * (cosine + sine))
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def steady_amplitude(e1, e2, sine, cosine):
     """Amplitude A for M0 = 1 and b of the ellipse."""
     scale = (1 - e1) / (1 - e1 * cosine - e2 * e2 * (e1 - cosine))
     return scale * sine, scale * e2 * (1 + cosine)
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def line_slope(amplitude, sines, cosines, e1):
     """Slope of amplitude/sin(flip) over amplitude/tan(flip), two passes of weights; nan where there is none.
 
@@ -67,13 +67,13 @@ def line_slope(amplitude, sines, cosines, e1):
     return slope
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def decay_of_slope(slope, e1):
     """E2^2 of the elliptical line, or E2 of the line in the middle of the pass band: (slope - E1)/(slope E1 - 1)."""
     return (slope - e1) / (slope * e1 - 1)
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def despot2(amplitude, relative_variance, angles, sines, cosines, r1, tr):
     """R2 from |S0| at several flip angles, its noise SD and its derivatives by R1 and by the logarithm of B1.
 

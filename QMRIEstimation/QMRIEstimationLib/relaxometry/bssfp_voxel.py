@@ -10,7 +10,7 @@ from .bssfp_steady import FAST, sine_cosine
 STEEPEST = 7.0  # largest R2 TR: nothing of the magnetisation reaches the next pulse
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def load_maps(maps, v, nominal, angles, sines, cosines):
     """R1, its SD, B1, its SD, and whether they are usable; fills the true flip angles."""
     r1, r1_sd, b1, b1_sd = maps[0][v], maps[1][v], maps[2][v], maps[3][v]
@@ -23,7 +23,7 @@ def load_maps(maps, v, nominal, angles, sines, cosines):
     return r1, r1_sd, b1, b1_sd, usable
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def store(v, rate, noise_part, by_r1, by_b1, known, settings, results):
     """Write R2 and its SD where the data determined them; returns whether they did.
 

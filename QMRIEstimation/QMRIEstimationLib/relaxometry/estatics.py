@@ -2,17 +2,15 @@
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
-from ..errors import check_cancelled
 from ..geometry import check_same_shape
 from ..kernels import kernel
+from ..threads import in_pieces
 from .r2star import R2starOptions
 from .rician import mean_and_slope, rician_table
-from .voxel_decay import ABOVE_FLOOR, CHUNK, FAST, plausible, sinc
+from .voxel_decay import ABOVE_FLOOR, FAST, plausible, sinc
 
-SLAB = 1 << 18  # voxels between two looks at `cancelled`; about half a second
 MOST_ITERATIONS = 40
 SMALL_STEP = 1e-4  # of the logarithms of the amplitudes and of R2* times the echo span; the next would be far smaller
 LONGEST_STEP = 2.0  # same quantities
@@ -90,12 +88,11 @@ def fit_estatics(
     amplitudes = [np.zeros((flips, inside.size), np.float32) for _ in range(3)]
     valid = np.zeros(inside.size, bool)
     results = (*maps, *amplitudes, valid)
-    for start in range(0, inside.size, SLAB):
-        check_cancelled(cancelled)
-        if progress is not None:
-            progress(start / inside.size, "R2* and amplitudes")
-        stop = min(start + SLAB, inside.size)
-        estatics_loop(data, options.sinc_floor, rician_table(), start, stop, results)
+
+    def piece(first, last):
+        estatics_chunk(data, options.sinc_floor, rician_table(), first, last, results)
+
+    in_pieces(piece, inside.size, progress=progress, cancelled=cancelled, text="R2* and amplitudes")
     r2star, sd, quality = (array.reshape(mask.shape) for array in maps)
     amplitude, amplitude_sd, shared_sd = (array.reshape(flips, *mask.shape) for array in amplitudes)
     return EstaticsFit(r2star, sd, amplitude, amplitude_sd, shared_sd, quality, valid.reshape(mask.shape))
@@ -123,7 +120,7 @@ def _check(magnitudes, times, noise_sd, mask, dephasing):
         raise ValueError(f"noise_sd is {np.asarray(noise_sd).tolist()}, expected positive, in the unit of the image.")
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def load_echoes(data, sinc_floor, voxel, echoes, usable):
     """Fill signal (in noise SDs) and dephasing factor of one voxel, and the number of usable echoes a flip angle.
 
@@ -154,7 +151,7 @@ def load_echoes(data, sinc_floor, voxel, echoes, usable):
     return total > usable.size
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def start_values(first_echo, echoes, usable, flips):
     """Fill the log amplitudes and return the rate of parallel lines through ln S, weighted by S^2."""
     top, bottom = 0.0, 0.0
@@ -177,7 +174,7 @@ def start_values(first_echo, echoes, usable, flips):
     return rate
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def normal_equations(row, rate, first_echo, echoes, usable, flips, table):
     """Cost, J'J and J'r of the rate; fills those of the log amplitudes in `row`, with J'VJ, V the Rician variances."""
     cost, m11, b1 = 0.0, 0.0, 0.0
@@ -202,7 +199,7 @@ def normal_equations(row, rate, first_echo, echoes, usable, flips, table):
     return cost, m11, b1
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def fit_voxel(first_echo, echoes, usable, flips, table):
     """Least squares by Levenberg-Marquardt, the amplitudes eliminated: rate, SD of the rate, cost, converged.
 
@@ -256,9 +253,14 @@ def fit_voxel(first_echo, echoes, usable, flips, table):
     return rate, np.sqrt(variance), cost, True
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def estatics_chunk(data, sinc_floor, table, first, last, results):
-    """Fit voxels `first` to `last`; arguments as `estatics_loop`."""
+    """Fit voxels `first` to `last`.
+
+    data: magnitude [e, v] (the echoes of one flip angle after the other), mask [v], echo_times [e] (s), first_echo
+        [flip + 1], differences [3, v] (Hz) or [3, 0], noise_sd [flip]. table: `rician_table`.
+    results: r2star, sd, quality [v], amplitude, amplitude_sd, shared_sd [flip, v], valid [v].
+    """
     _, mask, echo_times, first_echo, _, noise_sd = data
     r2star, sd, quality, amplitude, amplitude_sd, shared_sd, valid = results
     count = first_echo.size - 1
@@ -283,16 +285,3 @@ def estatics_chunk(data, sinc_floor, table, first, last, results):
             amplitude_sd[f, v] = level * np.sqrt(flips[N00, f]) / flips[M00, f]
             shared_sd[f, v] = -level * flips[M01, f] / flips[M00, f] * rate_sd
         valid[v] = True
-
-
-@kernel
-def estatics_loop(data, sinc_floor, table, start, stop, results):
-    """Fit voxels `start` to `stop`.
-
-    data: magnitude [e, v] (the echoes of one flip angle after the other), mask [v], echo_times [e] (s), first_echo
-        [flip + 1], differences [3, v] (Hz) or [3, 0], noise_sd [flip]. table: `rician_table`.
-    results: r2star, sd, quality [v], amplitude, amplitude_sd, shared_sd [flip, v], valid [v].
-    """
-    for chunk in numba.prange((stop - start + CHUNK - 1) // CHUNK):
-        first = start + chunk * CHUNK
-        estatics_chunk(data, sinc_floor, table, first, min(first + CHUNK, stop), results)

@@ -5,15 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import check_cancelled
 from ..geometry import check_same_shape
 from ..parameters import Options, choice, flag
-from .r1_linear import PASSES, linear_loop
-from .r1_nlls import nlls_loop
+from ..threads import in_pieces
+from .r1_linear import PASSES, linear_chunk
+from .r1_nlls import nlls_chunk
 from .rician import rician_table
 from .spoiling import spoiling_table
 
-SLAB = 1 << 19  # voxels between two looks at `cancelled`; well under a second
 LARGEST_B1 = 2.0  # the spoiling tables reach this many times the nominal flip angle
 SAME_FLIP = 1e-3  # rad; nominal flip angles closer than this are taken for the same
 
@@ -127,17 +126,16 @@ def fit_r1(
     data = scans, inside, levels, sd, shared, _volume(b1), _volume(b1_sd), _volume(r2)
     protocol = _protocol(flips[order], times[order], order, options, spoiling, r2 is not None)
     results = (*(np.zeros(inside.size, np.float32) for _ in range(5)), np.zeros(inside.size, bool))
-    for start in range(0, inside.size, SLAB):
-        check_cancelled(cancelled)
-        if progress is not None:
-            progress(start / inside.size, "R1")
-        stop = min(start + SLAB, inside.size)
+    weighted = options.method == "weighted"
+    passes = PASSES if weighted or len(protocol[2]) > 0 or np.ptp(times) > 0 else 1
+
+    def piece(first, last):
         if options.method == "nlls":
-            nlls_loop(data, protocol, rician_table(), start, stop, results)
+            nlls_chunk(data, protocol, rician_table(), first, last, results)
         else:
-            weighted = options.method == "weighted"
-            again = weighted or len(protocol[2]) > 0 or np.ptp(times) > 0
-            linear_loop(data, protocol, weighted, PASSES if again else 1, start, stop, results)
+            linear_chunk(data, protocol, weighted, passes, first, last, results)
+
+    in_pieces(piece, inside.size, progress=progress, cancelled=cancelled, text="R1")
     return R1Fit(*(array.reshape(mask.shape) for array in results))
 
 

@@ -4,13 +4,12 @@ With t = tan(flip/2), a = 1/tan(flip) and d = 1 - E1 the ideal signal obeys S t 
 of S/sin over S/tan with slope E1 and the same least squares, but the slope -d keeps its digits.
 """
 
-import numba
 import numpy as np
 
 from ..kernels import kernel
 from .r1_nlls import half_tangent
 from .spoiling import ratio_and_slopes
-from .voxel_decay import ABOVE_FLOOR, CHUNK, FAST
+from .voxel_decay import ABOVE_FLOOR, FAST
 
 LANES = 128  # voxels side by side; their scratch arrays stay in the second cache
 PASSES = 5  # where weights, repetition times or spoiling depend on R1: the last changes it by 1e-5 or less
@@ -27,7 +26,7 @@ SLOPE, X_MEAN, U_MEAN, TOTAL, SQUARES, RATE, R1_BACK, M0_BACK, R1_SD, M0_SD, BY_
 LINE_ROWS = 13
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def load_lanes(data, protocol, first, lanes, good):
     """Fill the data rows of `good.size` voxels from `first` on, and `good`, where there is something to fit."""
     magnitude, mask, noise_sd, sd, _, b1, _, _ = data
@@ -64,7 +63,7 @@ def load_lanes(data, protocol, first, lanes, good):
         good[lane] = mask[first + lane] and above[lane] >= 2
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def straight_lines(lanes, line):
     """Weighted line through u = S t share over x = S a: d, mean x, mean u, one over the sums of w and of w x^2."""
     slope, x_mean, u_mean, total, squares = line[SLOPE], line[X_MEAN], line[U_MEAN], line[TOTAL], line[SQUARES]
@@ -92,7 +91,7 @@ def straight_lines(lanes, line):
         slope[lane] = min(max(slope[lane] * squares[lane], LEAST), MOST)
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def follow_rate(data, protocol, first, lanes, good, line):
     """Shares and spoiling at the rate of the line, for the next pass."""
     _, _, _, _, _, b1, _, r2 = data
@@ -114,7 +113,7 @@ def follow_rate(data, protocol, first, lanes, good, line):
                 lanes[SIGNAL, f, lane] = lanes[MEASURED, f, lane] / gain
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def follow_weights(lanes, line):
     """Weights: one over the squared noise that each signal brings to its distance from the line."""
     for f in range(lanes.shape[1]):
@@ -124,7 +123,7 @@ def follow_weights(lanes, line):
             lanes[WEIGHT, f, lane] = 1 / (lever * lever)
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def derivatives(protocol, lanes, line):
     """Derivatives of ln R1 and M0 by each signal and by b1, and how R1 acts back on both through the spoiling."""
     flip_angles, times = protocol[0], protocol[1]
@@ -158,7 +157,7 @@ def derivatives(protocol, lanes, line):
             line[M0_BACK, lane] += m0_by_s * s * rows[GAIN_BY_R1, lane]
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def spread(data, first, lanes, line):
     """SD of ln R1 and of M0 from the noise, from shared errors and from the flip angles."""
     shared, b1_sd = data[4], data[6]
@@ -192,7 +191,7 @@ def spread(data, first, lanes, line):
         line[M0_SD, lane] = np.sqrt(m0_variance[lane])
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def misfit(lanes, line):
     """Squared residual in noise SDs, of the signals rather than of the line."""
     for f in range(lanes.shape[1]):
@@ -205,9 +204,12 @@ def misfit(lanes, line):
             line[COST, lane] += residual * residual
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def linear_chunk(data, protocol, weighted, passes, first, last, results):
-    """Fit voxels `first` to `last`; arguments as `linear_loop`."""
+    """Fit voxels `first` to `last`.
+
+    weighted: whether the weights follow the fit; passes: over the line. The rest is as in `nlls_chunk`.
+    """
     flips, times, tables = protocol[0].size, protocol[1], protocol[2]
     r1_map, sd_map, m0_map, m0_sd_map, quality, valid = results
     depends = tables.shape[0] > 0 or times.min() < times.max()
@@ -235,11 +237,3 @@ def linear_chunk(data, protocol, weighted, passes, first, last, results):
                 sd_map[v], m0_sd_map[v] = line[R1_SD, lane] * line[RATE, lane], line[M0_SD, lane]
                 quality[v] = np.sqrt(line[COST, lane] / (flips - 2)) if flips > 2 else 0.0
                 valid[v] = True
-
-
-@kernel
-def linear_loop(data, protocol, weighted, passes, start, stop, results):
-    """Fit voxels `start` to `stop`; `weighted` chooses the weights, `passes` over the line, the rest as `nlls_loop`."""
-    for chunk in numba.prange((stop - start + CHUNK - 1) // CHUNK):
-        first = start + chunk * CHUNK
-        linear_chunk(data, protocol, weighted, passes, first, min(first + CHUNK, stop), results)

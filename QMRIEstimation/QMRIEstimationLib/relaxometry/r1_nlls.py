@@ -1,12 +1,11 @@
 """Voxel loop of the non-linear R1 fit: Levenberg-Marquardt on ln M0 and ln R1."""
 
-import numba
 import numpy as np
 
 from ..kernels import kernel
 from .rician import mean_and_slope
 from .spoiling import ratio_and_slopes
-from .voxel_decay import ABOVE_FLOOR, CHUNK, FAST
+from .voxel_decay import ABOVE_FLOOR, FAST
 
 MOST_ITERATIONS = 40
 SMALL_STEP = 1e-4  # of ln M0 and ln R1; the next step would be smaller by far
@@ -18,7 +17,7 @@ FLIP, TIME, SIGNAL, WEIGHT, TANGENT, TURN, TRUE, SLOPE, BY_R1, BY_B1 = range(10)
 ROWS = 10
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def half_tangent(angle):
     """tan(angle / 2) for angles from 0 to pi, by the series of sine and cosine at a quarter, each within 1e-11."""
     h = 0.25 * angle
@@ -28,7 +27,7 @@ def half_tangent(angle):
     return 2 * sine * cosine / (cosine * cosine - sine * sine)
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def load_flips(data, largest_flip, voxel, rows):
     """Fill one voxel's signal, weight (1 over the noise SD), tangent t of half the true flip angle and d ln t / d b1.
 
@@ -56,7 +55,7 @@ def load_flips(data, largest_flip, voxel, rows):
     return above >= 2
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def start_values(rows):
     """M0 and R1 of the weighted straight line, with USUAL_RATE where it has no rate.
 
@@ -80,7 +79,7 @@ def start_values(rows):
     return m0 if m0 > 0 else 1 / rows[WEIGHT, 0], rate
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def normal_equations(m0, r1, rows, tables, ratio, r2, rician, table):
     """Cost, J'J (3 numbers) and J'r (2) by ln M0 and ln R1; fills the rows of the model.
 
@@ -121,7 +120,7 @@ def normal_equations(m0, r1, rows, tables, ratio, r2, rician, table):
     return cost, m00, m01, m11, b0, b1
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def fit_saturation(rows, tables, ratio, r2, rician, table):
     """Least squares by Levenberg-Marquardt: M0, R1, cost, J'J (3 numbers), whether it converged."""
     m0, r1 = start_values(rows)
@@ -149,7 +148,7 @@ def fit_saturation(rows, tables, ratio, r2, rician, table):
     return m0, r1, cost, m00, m01, m11, False
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def propagate(m00, m01, m11, rows, rician, table, shared, voxel, b1_sd):
     """Relative SDs of M0 and R1 from the noise, from errors shared by all signals, and from the flip angles."""
     inverse = 1 / (m00 * m11 - m01 * m01)
@@ -176,9 +175,16 @@ def propagate(m00, m01, m11, rows, rician, table, shared, voxel, b1_sd):
     )
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def nlls_chunk(data, protocol, table, first, last, results):
-    """Fit voxels `first` to `last`; arguments as `nlls_loop`."""
+    """Fit voxels `first` to `last`.
+
+    data: magnitude [f, v], mask [v], noise_sd [f] (Rician) or sd [f, v] (Gaussian), shared [f, v], b1, b1_sd, r2 [v];
+        those not given have no voxels.
+    protocol: flip_angles [f] (rad), repetition_times [f] (s), spoiling tables [f or 0, ...], largest true flip angle.
+    table: `rician_table`.
+    results: r1, sd, m0, m0_sd, quality, valid [v], written where the fit succeeds.
+    """
     _, mask, _, sd, shared, b1, b1_sds, r2 = data
     flip_angles, times, tables, largest_flip = protocol
     r1_map, sd_map, m0_map, m0_sd_map, quality, valid = results
@@ -202,18 +208,3 @@ def nlls_chunk(data, protocol, table, first, last, results):
             sd_map[v], m0_sd_map[v] = r1_sd * r1, m0_sd * m0
             quality[v] = np.sqrt(cost / (flips - 2)) if flips > 2 else 0.0
             valid[v] = True
-
-
-@kernel
-def nlls_loop(data, protocol, table, start, stop, results):
-    """Fit voxels `start` to `stop`.
-
-    data: magnitude [f, v], mask [v], noise_sd [f] (Rician) or sd [f, v] (Gaussian), shared [f, v], b1, b1_sd, r2 [v];
-        those not given have no voxels.
-    protocol: flip_angles [f] (rad), repetition_times [f] (s), spoiling tables [f or 0, ...], largest true flip angle.
-    table: `rician_table`.
-    results: r1, sd, m0, m0_sd, quality, valid [v], written where the fit succeeds.
-    """
-    for chunk in numba.prange((stop - start + CHUNK - 1) // CHUNK):
-        first = start + chunk * CHUNK
-        nlls_chunk(data, protocol, table, first, min(first + CHUNK, stop), results)

@@ -5,15 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import check_cancelled
 from ..geometry import check_same_shape
 from ..parameters import Options, choice, flag, param
-from .r2star_arlo import arlo_loop, triplet_weights
-from .r2star_linear import log_linear_loop
-from .r2star_nlls import nlls_loop
+from ..threads import in_pieces
+from .r2star_arlo import arlo_chunk, triplet_weights
+from .r2star_linear import log_linear_chunk
+from .r2star_nlls import nlls_chunk
 from .rician import rician_table
-
-SLAB = 1 << 19  # voxels between two looks at `cancelled`; well under a second
 
 
 class R2starMethod(NamedTuple):
@@ -116,24 +114,25 @@ def fit_r2star(
     inside = np.ascontiguousarray(mask, bool).reshape(-1)
     r2star, sd, quality, s0 = (np.zeros(inside.size, np.float32) for _ in range(4))
     valid = np.zeros(inside.size, bool)
-    loop, extra = _loop(options.method, echo_times)
+    fit, extra = _chunk(options.method, echo_times)
     data = planes, inside, echo_times, differences
     settings = float(noise_sd), options.sinc_floor
-    for start in range(0, inside.size, SLAB):
-        check_cancelled(cancelled)
-        if progress is not None:
-            progress(start / inside.size, "R2*")
-        loop(data, settings, extra, start, min(start + SLAB, inside.size), (r2star, sd, quality, s0, valid))
+    results = r2star, sd, quality, s0, valid
+
+    def piece(first, last):
+        fit(data, settings, extra, first, last, results)
+
+    in_pieces(piece, inside.size, progress=progress, cancelled=cancelled, text="R2*")
     return R2starFit(*(array.reshape(shape) for array in (r2star, sd, quality, valid, s0)))
 
 
-def _loop(method, echo_times):
+def _chunk(method, echo_times):
     """Kernel of a method and the argument that only it takes."""
     if method == "nlls":
-        return nlls_loop, rician_table()
+        return nlls_chunk, rician_table()
     if method == "arlo":
-        return arlo_loop, triplet_weights(echo_times)
-    return log_linear_loop, method == "weighted"
+        return arlo_chunk, triplet_weights(echo_times)
+    return log_linear_chunk, method == "weighted"
 
 
 def _check(magnitude, echo_times, noise_sd, mask, options, dephasing):

@@ -1,13 +1,12 @@
 """Voxel loop of ARLO: R2* from sums over triplets of echoes, without logarithm."""
 
-import numba
 import numpy as np
 
 from ..kernels import kernel
-from .voxel_decay import CHUNK, FAST, load_voxel, plausible
+from .voxel_decay import FAST, load_voxel, plausible
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def triplet_weights(echo_times):
     """Integral over three neighbouring echoes by quadratic interpolation: weights [e - 2, 3], s."""
     weights = np.empty((echo_times.size - 2, 3))
@@ -20,7 +19,7 @@ def triplet_weights(echo_times):
     return weights
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def auto_regression(decay, factor, weights, usable, lever):
     """Rate and its SD (in noise SDs of 1) of one voxel.
 
@@ -52,9 +51,9 @@ def auto_regression(decay, factor, weights, usable, lever):
     return rate, np.sqrt(spread) / integral
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def arlo_chunk(data, settings, weights, first, last, results):
-    """Fit voxels `first` to `last`; arguments as `arlo_loop`."""
+    """Fit voxels `first` to `last`; `weights` as `triplet_weights`, the rest is as in `r2star_nlls.nlls_chunk`."""
     magnitude, mask, echo_times, differences = data
     noise_sd, sinc_floor = settings
     r2star, sd, quality, s0, valid = results
@@ -87,11 +86,3 @@ def arlo_chunk(data, settings, weights, first, last, results):
         quality[v] = np.sqrt(cost / (usable - 2))
         s0[v] = noise_sd * amplitude
         valid[v] = True
-
-
-@kernel
-def arlo_loop(data, settings, weights, start, stop, results):
-    """Fit voxels `start` to `stop`; `weights` as `triplet_weights`, the rest is as in `r2star_nlls.nlls_loop`."""
-    for chunk in numba.prange((stop - start + CHUNK - 1) // CHUNK):
-        first = start + chunk * CHUNK
-        arlo_chunk(data, settings, weights, first, min(first + CHUNK, stop), results)

@@ -1,17 +1,16 @@
 """Voxel loop of the straight line through the logarithm, written so that the compiler works on many voxels at once."""
 
-import numba
 import numpy as np
 
 from ..kernels import kernel
-from .voxel_decay import ABOVE_FLOOR, CHUNK, FAST, plausible, sinc
+from .voxel_decay import ABOVE_FLOOR, FAST, plausible, sinc
 
 LANES = 128  # voxels side by side; their scratch arrays stay in the fastest cache
 SQRT_HALF_BITS = 0x3F3504F3  # of a float32
 LN_2 = np.float32(np.log(2))
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def logarithms(values, out):
     """Natural logarithm of positive float32 numbers, within 2e-7 absolute.
 
@@ -31,7 +30,7 @@ def logarithms(values, out):
         out[lane] += np.float32(2) * s * (np.float32(1) + tail)
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def load_lanes(data, settings, first, signal, factor, use, used, above):
     """Fill the arrays of `signal.shape[1]` voxels from `first` on.
 
@@ -65,7 +64,7 @@ def load_lanes(data, settings, first, signal, factor, use, used, above):
             above[lane] -= np.float32(0) if abs(value) < np.inf else np.float32(1000)
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def straight_lines(times, logs, weights, signal, sums):
     """Weighted line through `logs` [e, lane]: rows of `sums` become intercept, rate, SD of the rate, squared residual.
 
@@ -109,9 +108,9 @@ def straight_lines(times, logs, weights, signal, sums):
             cost[lane] += residual * residual if row[lane] > 0 else np.float32(0)
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def log_linear_chunk(data, settings, weighted, first, last, results):
-    """Fit voxels `first` to `last`; arguments as `log_linear_loop`."""
+    """Fit voxels `first` to `last`; `weighted` chooses the weights, the rest is as in `r2star_nlls.nlls_chunk`."""
     mask, echo_times = data[1], data[2]
     noise_sd = settings[0]
     r2star, sd, quality, s0, valid = results
@@ -146,11 +145,3 @@ def log_linear_chunk(data, settings, weighted, first, last, results):
             quality[v] = np.sqrt(sums[3, lane] / (used[lane] - 2)) if used[lane] > 2 else 0.0
             s0[v] = noise_sd * np.exp(sums[0, lane])
             valid[v] = True
-
-
-@kernel
-def log_linear_loop(data, settings, weighted, start, stop, results):
-    """Fit voxels `start` to `stop`; `weighted` chooses the weights, the rest is as in `r2star_nlls.nlls_loop`."""
-    for chunk in numba.prange((stop - start + CHUNK - 1) // CHUNK):
-        first = start + chunk * CHUNK
-        log_linear_chunk(data, settings, weighted, first, min(first + CHUNK, stop), results)

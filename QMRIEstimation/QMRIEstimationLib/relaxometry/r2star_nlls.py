@@ -1,11 +1,10 @@
 """Voxel loop of the non-linear R2* fit: Levenberg-Marquardt on the Rician mean."""
 
-import numba
 import numpy as np
 
 from ..kernels import kernel
 from .rician import FLOOR_MEAN, mean_and_slope
-from .voxel_decay import CHUNK, FAST, load_voxel, plausible
+from .voxel_decay import FAST, load_voxel, plausible
 
 MOST_ITERATIONS = 30
 SMALL_STEP = 1e-5  # of ln S0 and of R2* times the echo span; the next step would be smaller by far
@@ -13,7 +12,7 @@ LONGEST_STEP = 2.0  # same quantities; keeps the exponential in range
 SAME_SPACING = 1e-6  # relative; evenly spaced echoes need one exponential instead of one each
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def normal_equations(log_s0, rate, times, signal, factor, usable, table):
     """Cost, J'J (3 numbers), J'r (2) and J'VJ (3) at ln S0 and a rate; V is the Rician variance of each echo."""
     cost = 0.0
@@ -49,7 +48,7 @@ def normal_equations(log_s0, rate, times, signal, factor, usable, table):
     return cost, m00, m01, m11, b0, b1, n00, n01, n11
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def start_values(times, signal, factor, usable):
     """ln S0 and rate of the straight line through ln signal, weighted by the squared signal."""
     w, wt, wtt, wy, wty = 0.0, 0.0, 0.0, 0.0, 0.0
@@ -66,7 +65,7 @@ def start_values(times, signal, factor, usable):
     return (wy + rate * wt) / w, rate
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def fit_decay(times, signal, factor, usable, table):
     """Least squares by Levenberg-Marquardt: ln S0, rate, SD of the rate, cost, whether it converged."""
     log_s0, rate = start_values(times, signal, factor, usable)
@@ -100,7 +99,7 @@ def fit_decay(times, signal, factor, usable, table):
     return log_s0, rate, np.sqrt(variance), cost, converged
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def true_signal(magnitude, table):
     """Signal whose Rician mean is `magnitude` (above the mean of pure noise), by Newton's method."""
     true = np.sqrt(max(magnitude * magnitude - 1, 0.01))
@@ -110,7 +109,7 @@ def true_signal(magnitude, table):
     return true
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def two_echoes(times, signal, factor, table):
     """Closed form for two echoes: ln S0, rate, SD of the rate, cost, whether both lie above the floor."""
     if signal[0] <= FLOOR_MEAN or signal[1] <= FLOOR_MEAN:
@@ -125,9 +124,14 @@ def two_echoes(times, signal, factor, table):
     return np.log(first / factor[0]) + rate * times[0], rate, np.sqrt(variance) / spacing, 0.0, True
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def nlls_chunk(data, settings, table, first, last, results):
-    """Fit voxels `first` to `last`; arguments as `nlls_loop`."""
+    """Fit voxels `first` to `last`.
+
+    data: magnitude [e, v], mask [v], echo_times [e] (s), differences [3, v] (Hz) or [3, 0].
+    settings: noise_sd, sinc_floor. table: `rician_table`.
+    results: r2star, sd, quality, s0, valid [v], written where the fit succeeds.
+    """
     magnitude, mask, echo_times, differences = data
     noise_sd, sinc_floor = settings
     r2star, sd, quality, s0, valid = results
@@ -153,16 +157,3 @@ def nlls_chunk(data, settings, table, first, last, results):
             quality[v] = np.sqrt(cost / max(usable - 2, 1))
             s0[v] = noise_sd * np.exp(log_s0)
             valid[v] = True
-
-
-@kernel
-def nlls_loop(data, settings, table, start, stop, results):
-    """Fit voxels `start` to `stop`.
-
-    data: magnitude [e, v], mask [v], echo_times [e] (s), differences [3, v] (Hz) or [3, 0].
-    settings: noise_sd, sinc_floor. table: `rician_table`.
-    results: r2star, sd, quality, s0, valid [v], written where the fit succeeds.
-    """
-    for chunk in numba.prange((stop - start + CHUNK - 1) // CHUNK):
-        first = start + chunk * CHUNK
-        nlls_chunk(data, settings, table, first, min(first + CHUNK, stop), results)

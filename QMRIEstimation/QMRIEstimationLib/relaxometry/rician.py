@@ -42,7 +42,7 @@ def rician_table():
     return table
 
 
-@kernel(parallel=False)
+@kernel
 def mean_and_slope(signal, table):
     """`rician_mean` and `rician_slope` of one number inside a kernel."""
     if signal < TABLE_END:

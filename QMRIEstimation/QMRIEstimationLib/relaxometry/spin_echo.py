@@ -3,18 +3,17 @@
 import math
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
-from ..errors import check_cancelled
 from ..geometry import check_same_shape
 from ..kernels import kernel
 from ..parameters import Options, choice, param
-from .r2star import SLAB, R2starMethod, R2starOptions, fit_r2star
+from ..threads import in_pieces
+from .r2star import R2starMethod, R2starOptions, fit_r2star
 from .r2star_nlls import fit_decay
 from .rician import rician_table
 from .spin_echo_table import SMALLEST_FLIP, stimulated, stimulated_table
-from .voxel_decay import CHUNK, FAST, load_voxel, plausible
+from .voxel_decay import FAST, load_voxel, plausible
 
 LEAST_ECHOES = 3
 EVEN = 1e-3  # of the echo spacing; sidecars round echo times
@@ -110,11 +109,11 @@ def fit_r2_spin_echo(
     results = *(np.zeros(voxels, np.float32) for _ in range(4)), np.zeros(voxels, bool)
     tables = stimulated_table(len(echo_times), float(echo_times[0])), rician_table()
     settings = float(noise_sd), float(options.refocusing_angle)
-    for start in range(0, voxels, SLAB):
-        check_cancelled(cancelled)
-        if progress is not None:
-            progress(start / voxels, "R2")
-        _spin_echo_loop(data, settings, *tables, start, min(start + SLAB, voxels), results)
+
+    def piece(first, last):
+        _spin_echo_chunk(data, settings, *tables, first, last, results)
+
+    in_pieces(piece, voxels, progress=progress, cancelled=cancelled, text="R2")
     r2, sd, quality, s0, valid = (array.reshape(shape) for array in results)
     return SpinEchoFit(r2, sd, quality, valid, s0)
 
@@ -140,7 +139,7 @@ def _check(magnitude, echo_times, noise_sd, b1, b1_sd, mask):
         raise ValueError(f"noise_sd is {noise_sd:g}, expected a positive number in the unit of the image.")
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def fit_train(flip, rate, echo_times, signal, stimulated_echoes, rician, scratch):
     """ln S0, R2 (1/s), its SD, cost and whether it converged, of one voxel from a first R2.
 
@@ -164,8 +163,13 @@ def fit_train(flip, rate, echo_times, signal, stimulated_echoes, rician, scratch
     return log_s0, rate, rate_sd / span, cost, False
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _spin_echo_chunk(data, settings, stimulated_echoes, rician, first, last, results):
+    """Fit voxels `first` to `last`.
+
+    data: magnitude [e, v], mask [v], b1 and its SD [v], echo_times (s), empty [3, 0]. settings: noise_sd, angle (rad).
+    results: r2, sd, quality, s0, valid [v], written where the fit succeeds.
+    """
     magnitude, mask, b1, b1_sd, echo_times, no_differences = data
     noise_sd, refocusing = settings
     r2, sd, quality, s0, valid = results
@@ -195,15 +199,3 @@ def _spin_echo_chunk(data, settings, stimulated_echoes, rician, first, last, res
             r2[v], sd[v], quality[v] = rate, rate_sd, math.sqrt(cost / (echoes - 2))
             s0[v] = noise_sd * math.exp(log_s0)
             valid[v] = True
-
-
-@kernel
-def _spin_echo_loop(data, settings, stimulated_echoes, rician, start, stop, results):
-    """Fit voxels `start` to `stop`.
-
-    data: magnitude [e, v], mask [v], b1 and its SD [v], echo_times (s), empty [3, 0]. settings: noise_sd, angle (rad).
-    results: r2, sd, quality, s0, valid [v], written where the fit succeeds.
-    """
-    for chunk in numba.prange((stop - start + CHUNK - 1) // CHUNK):
-        first = start + chunk * CHUNK
-        _spin_echo_chunk(data, settings, stimulated_echoes, rician, first, min(first + CHUNK, stop), results)

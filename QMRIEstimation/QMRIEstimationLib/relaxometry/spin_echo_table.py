@@ -3,7 +3,6 @@
 from functools import cache
 
 import numpy as np
-from numba import prange
 
 from ..kernels import kernel
 
@@ -14,7 +13,7 @@ MOST_DECAY = 2.0  # R2 times the echo spacing, last node; beyond, an echo is an 
 TYPICAL_R1 = 1.0  # 1/s; stimulated echoes decay with it, and halving or doubling it moves R2 by less than 2 %
 
 
-@kernel(parallel=False)
+@kernel
 def echo_train(flip, decay, recovery, echoes):
     """Echo amplitudes after a perfect excitation, refocused by `flip` (rad) about the axis of the magnetisation (CPMG).
 
@@ -46,7 +45,7 @@ def echo_train(flip, decay, recovery, echoes):
         echoes[e] = f[0]
 
 
-@kernel(parallel=False)
+@kernel
 def _half_spacing(f, g, z, half2, half1, reach):
     """Relax and dephase by one order: f goes up, g (the conjugates of negative orders) comes down."""
     for k in range(reach + 1, 0, -1):
@@ -70,14 +69,14 @@ def stimulated_table(count, echo_spacing):
 
 @kernel
 def _fill_table(flips, decays, recovery, table):
-    for n in prange(flips.size):
+    for n in range(flips.size):
         for d in range(decays.size):
             echo_train(flips[n], decays[d], recovery, table[n, d])
             for e in range(table.shape[2]):
                 table[n, d, e] = np.log(table[n, d, e]) + decays[d] * (e + 1)
 
 
-@kernel(parallel=False)
+@kernel
 def stimulated(table, flip, decay, log_factor, slope):
     """Fill the logarithm of the echoes over exp(-R2 TE) and its derivative by the decay; flip: rad, up to pi."""
     at_flip = (flip - SMALLEST_FLIP) / (np.pi - SMALLEST_FLIP) * (FLIP_NODES - 1)

@@ -126,7 +126,7 @@ def spoiling_table(repetition_time, increment, largest_flip, over_r2=False, diff
     return table
 
 
-@kernel(parallel=False)
+@kernel
 def ratio_and_slopes(table, flip_angle, r2, log_r1):
     """Ratio at one flip angle (rad), R2 (1/s) and ln R1, and the slopes of its logarithm by flip angle and ln R1.
 
@@ -154,7 +154,7 @@ def ratio_and_slopes(table, flip_angle, r2, log_r1):
     return value, by_flip / (value * FLIP_STEP), by_r1 / (value * step) if inside else 0.0
 
 
-@kernel(parallel=False)
+@kernel
 def _between(table, flip_node, u, r2_node, node, w):
     """Bilinear value in one plane of the table, and its differences from node to node along flip angle and R1."""
     a, b = table[flip_node, r2_node, node], table[flip_node, r2_node, node + 1]

@@ -6,13 +6,12 @@ from ..kernels import kernel
 
 # Everything but the assumption that there is no NaN or Inf: those are looked for.
 FAST = {"contract", "arcp", "reassoc", "nsz"}
-CHUNK = 2048  # voxels one thread takes at a time; its scratch arrays are allocated once a chunk
 ABOVE_FLOOR = 3.0  # noise SDs; pure noise exceeds it in 1.1 % of the samples
 STEEPEST = 7.0  # largest R2* times the first echo spacing: the signal falls to 1/1000 from echo to echo
 RISING = -3.0  # smallest R2* times the span of the echoes: only noise rises twentyfold
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def sinc(cycles):
     """sin(pi c)/(pi c) up to its first zero (Taylor series, error below 3e-7), 0 beyond."""
     if abs(cycles) >= 1.0:
@@ -22,7 +21,7 @@ def sinc(cycles):
     return 1 - q / 6 * (1 - q / 20 * (1 - q / 42 * (1 - q / 72 * (1 - q / 110 * tail))))
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def load_voxel(magnitude, voxel, echo_times, noise_sd, differences, sinc_floor, signal, factor):
     """Fill `signal` (in noise SDs) and `factor` (dephasing) of one voxel; returns the number of usable echoes.
 
@@ -48,7 +47,7 @@ def load_voxel(magnitude, voxel, echo_times, noise_sd, differences, sinc_floor, 
     return usable if finite and above >= 2 else 0
 
 
-@kernel(parallel=False, fastmath=FAST)
+@kernel(fastmath=FAST)
 def plausible(rate, rate_sd, spacing, span):
     """Whether a rate was determined by the data, rather than by the noise or the end of the range.
 
