@@ -6,7 +6,7 @@ from .acquisition import Role
 from .alignment import Place, moved, registered
 from .errors import InputError
 from .multi_echo import measured_noise
-from .relaxometry.receive_field import bias_field, r1_pd_field, receive_field
+from .relaxometry.receive_field import bias_field, r1_pd_field, receive_field, with_body_coil
 from .resample import nearest_on_grid
 
 
@@ -32,7 +32,8 @@ def receive_profile(session, place, m0, r1, valid, lesions, settings):
                 f"sub-{session.subject}: the receive field by body-head needs fmap/*_acq-body_RB1COR and "
                 "*_acq-head_RB1COR; add them, or set pd.receive to auto."
             )
-        return _from_references(head[0], body[0], place, settings), head[0].sources + body[0].sources
+        found = _from_references(head[0], body[0], place, settings)
+        return with_body_coil(found, m0, r1, valid, place.mask, lesions), head[0].sources + body[0].sources
     if route == "r1":
         return r1_pd_field(m0, r1, valid, place.mask), ()
     return bias_field(m0, r1, valid, place.mask, lesions), ()

@@ -1,6 +1,6 @@
 """Receive field of the head coil: from a pair of reference scans, or from the map of M0 itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from .smooth_basis import SmoothBasis, least_squares
 from .smooth_field import smooth_field
 
 _ORDER = 5  # of the polynomial: a head coil's profile over the brain is followed to 1 %
+_BODY_ORDER = 2  # a body coil is far away, so its profile over the brain has hardly more than a curvature
 _SAMPLES = 30_000  # voxels the polynomial is fitted to
 _GROUPS = 40  # of equal size in R1, each with a proton density of its own
 _PASSES = 5  # of reweighting
@@ -29,7 +30,7 @@ class ReceiveMethod(NamedTuple):
 
 RECEIVE_METHODS = {
     "body-head": ReceiveMethod(
-        "receive field from head-coil over body-coil reference scans",
+        "receive field from head-coil over body-coil reference scans, the body coil's own as a quadratic",
         "ratio of local signal powers; Knutsson H, Westin CF 1993, IEEE Conf Computer Vision and Pattern Recognition",
         True,
     ),
@@ -80,7 +81,7 @@ def receive_field(
         target: Geometry of M0. mask: bool on `target`.
         fwhm: mm, of the Gaussian.
     Returns:
-        ReceiveField; the field of the body coil itself is left in it.
+        ReceiveField; the field of the body coil itself is left in it, see `with_body_coil`.
     Raises:
         ValueError: shapes differ, or no voxel shows signal in both.
     """
@@ -122,11 +123,43 @@ def bias_field(m0, r1, valid, mask, lesions=None):
     Raises:
         ValueError: shapes differ, or fewer voxels than the polynomial needs.
     """
+    return _among_equal_r1(m0, r1, valid, mask, lesions, (_ORDER, _ORDER - 1))
+
+
+def with_body_coil(receive, m0, r1, valid, mask, lesions=None):
+    """The receive field of a pair of reference scans with that of the body coil, which the pair leaves in.
+
+    The body coil's field is what `bias_field` finds, as a quadratic, in M0 over the field of the pair.
+
+    Args:
+        receive: ReceiveField. The others as in `bias_field`.
+    Returns:
+        ReceiveField; its SD also holds the root mean square change when the quadratic becomes a cubic.
+    Raises:
+        ValueError: as `bias_field`.
+    """
+    check_same_shape(m0=m0, field=receive.field)
+    orders = _BODY_ORDER, _BODY_ORDER + 1
+    rest = _among_equal_r1(m0 / receive.field, r1, valid & receive.valid, mask, lesions, orders)
+    field = receive.field * rest.field
+    sd = field * np.hypot(receive.sd / receive.field, rest.sd / rest.field)
+    low, high = np.quantile(rest.field[mask & receive.valid], (0.01, 0.99))
+    note = (
+        f"the body coil's own receive field, {100 * low:.0f} to {100 * high:.0f} % over the brain, was taken from M0 "
+        "among voxels of equal R1."
+    )
+    whole = _scaled(field, sd, receive.valid, mask, receive.method)
+    return replace(whole, notes=(*receive.notes, note))
+
+
+def _among_equal_r1(m0, r1, valid, mask, lesions, orders):
+    """ReceiveField of `bias_field` with a polynomial of the first of two orders."""
     check_same_shape(m0=m0, r1=r1, valid=valid, mask=mask, lesions=lesions)
     voxels = _sample(m0, r1, valid, mask, lesions)
     rates = r1[voxels]
     edges = np.quantile(rates, np.linspace(0, 1, _GROUPS + 1)[1:-1])
-    return _polynomial(np.log(m0[voxels].astype(np.float64)), np.searchsorted(edges, rates), voxels, mask, "bias-field")
+    groups = np.searchsorted(edges, rates)
+    return _polynomial(np.log(m0[voxels].astype(np.float64)), groups, voxels, mask, "bias-field", orders)
 
 
 def r1_pd_field(m0, r1, valid, mask, lesions=None):
@@ -142,7 +175,7 @@ def r1_pd_field(m0, r1, valid, mask, lesions=None):
     voxels = _sample(m0, r1, valid, mask, lesions)
     expected = 1 / (_MRQ_SLOPE * r1[voxels].astype(np.float64) + _MRQ_OFFSET)
     logarithm = np.log(m0[voxels].astype(np.float64) / expected)
-    return _polynomial(logarithm, np.zeros(len(logarithm), int), voxels, mask, "r1")
+    return _polynomial(logarithm, np.zeros(len(logarithm), int), voxels, mask, "r1", (_ORDER, _ORDER - 1))
 
 
 def _sample(m0, r1, valid, mask, lesions):
@@ -156,10 +189,10 @@ def _sample(m0, r1, valid, mask, lesions):
     return tuple(index[:: max(1, number // _SAMPLES)] for index in np.nonzero(chosen))
 
 
-def _polynomial(logarithm, groups, voxels, mask, method):
-    """The ReceiveField from logarithms of M0 and the groups that share a level."""
+def _polynomial(logarithm, groups, voxels, mask, method, orders):
+    """The ReceiveField from logarithms of M0 and the groups that share a level; SD from its change to another order."""
     fields = []
-    for order in (_ORDER, _ORDER - 1):
+    for order in orders:
         basis = SmoothBasis(mask, order)
         values = basis.at(voxels)
         weights = np.ones(len(logarithm))
