@@ -115,7 +115,7 @@ def test_spoiling_of_afi_is_that_of_isochromats(degrees):
 def test_imperfect_spoiling_of_afi_is_corrected():
     increment = math.radians(39)
     rng = np.random.default_rng(1)
-    b1, r1, r2 = rng.uniform(0.6, 1.3, 60), rng.uniform(0.9, 1.4, 60), rng.uniform(9, 20, 60)
+    b1, r1, r2 = rng.uniform(0.6, 1.3, 60), rng.uniform(0.9, 1.4, 60), rng.uniform(11, 17, 60)
     ratio = afi_ratio(FLIP * b1, r1, r2, TR, increment)
     images = [(1000 * s.reshape(1, 1, -1)).astype(np.float32) for s in (np.ones(60), ratio)]
     maps = [a.reshape(1, 1, -1).astype(np.float32) for a in (r1, r2)]

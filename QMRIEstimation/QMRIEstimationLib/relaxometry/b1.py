@@ -13,8 +13,8 @@ from .afi_spoiling import ideal_cosine, true_angle
 ABOVE_FLOOR = 3.0  # noise SDs that both images must exceed
 LARGEST_SD = 0.25  # of the ratio; a voxel known less well than the field varies over a head says nothing
 SAME_TR = 1.01  # ratio of repetition times, or of half the larger to the smaller flip angle, that counts as equal
-# Of the upper quartile of R1, which is that of white matter at any field strength; slower is partly fluid. Its
-# coherences no spoiling model follows, and tissue mixed with a fifth of fluid reads a transmit field 1 % too high.
+# Of the upper quartile of R1 and of R2, which are those of white matter at any field strength; slower is partly fluid.
+# Its coherences no spoiling model follows, and tissue mixed with a fifth of fluid reads a field 1 % too high.
 SLOWEST_TISSUE = 0.6
 R2_PER_R1 = 5.0  # slope from gray (R1 0.65, R2 10.8 1/s) to white matter (1.1, 13) at 3 T
 USUAL_DEPHASING = 120.0  # rad/mm: 450 mT/m ms, which Yarnykh VL 2010, Magn Reson Med 63:1610 advises for AFI
@@ -131,9 +131,8 @@ def afi_b1(
     found, (noise, *model) = _with_sds(angle, ((ratio, ratio_sd), *rates))
     fluid = np.zeros(len(ratio), bool)
     if increment is not None and r1 is not None:
-        known = np.asarray(r1)[inside] > 0
-        slowest = SLOWEST_TISSUE * np.quantile(rate1[0][known], 0.75) if known.any() else 0.0
-        fluid = known & (rate1[0] < slowest)
+        for rate in (r1, r2):
+            fluid |= False if rate is None else _slow(np.asarray(rate)[inside])
     notes = _afi_notes(found, ratio, rate1[0], repetition_times, (increment, dephasing), r1 is None)
     found[fluid] = np.nan
     return _fit(inside, found / flip_angle, noise / flip_angle, mask, notes, _common(found, model))
@@ -313,6 +312,12 @@ def _afi_notes(found, ratio, r1, repetition_times, spoiling, assumed):
     if assumed and np.any(r1 > 0):
         notes.append(f"AFI used an R1 of {np.median(r1):g} 1/s for all tissue because no R1 map was known yet.")
     return notes
+
+
+def _slow(rate):
+    """Where a rate is known and lower than that of tissue."""
+    known = (rate > 0) & (rate < np.inf)
+    return known & (rate < SLOWEST_TISSUE * np.quantile(rate[known], 0.75)) if known.any() else known
 
 
 def _fit(inside, b1, sd, mask, notes, scale_sd=0.0):
