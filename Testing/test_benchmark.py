@@ -32,14 +32,24 @@ def test_every_stage_stands_in_the_table_with_its_unit(table):
     names = [row.name for row in rows]
     for method in R2STAR_METHODS:
         assert f"R2* {method} with SD" in names
-    for word in ("noise", "mask", "unwrapping", "field map", "background", "inversion"):
+    for word in (
+        "R1 nlls",
+        "R1 linear",
+        "R2 LORE",
+        "noise",
+        "mask",
+        "unwrapping",
+        "field map",
+        "background",
+        "inversion",
+    ):
         assert any(word in name for name in names), word
     for row in rows:
         assert row.name in text
         assert row.timing.least <= row.timing.median <= row.timing.most
         assert row.floors > 0
         assert row.peak_bytes > 0
-        assert row.unit == (COPIES if row.name.startswith(("R2*", "noise")) else FFTS)
+        assert row.unit == (COPIES if row.name.startswith(("R1", "R2", "noise")) else FFTS)
 
 
 def test_peer_that_is_installed_has_a_time(table):

@@ -86,7 +86,7 @@ def _measure(stage, scan, repeats):
     peak = _peak_bytes(stage.run)
     floor = _time(stage.floor, MOST_REPEATS)
     timing = _time(stage.run, repeats)
-    beside = tuple(_measure_peer(peer, scan) for peer in stage.peers)
+    beside = tuple(_measure_peer(peer, stage.data or scan) for peer in stage.peers)
     return Row(stage.name, stage.voxels, timing, peak, stage.unit, timing.median / floor.median, beside)
 
 

@@ -12,6 +12,9 @@ FIELD_STRENGTH = 3.0  # T
 SNR = 60.0
 S0 = 1000.0
 SEED = 20261123
+FLIP_ANGLES, FLIP_TR, SPOILING_INCREMENT = np.deg2rad([3, 8, 18]), 0.015, np.deg2rad(50)
+BSSFP_FLIP_ANGLES, PHASE_CYCLES, BSSFP_TR = np.deg2rad([12, 35]), np.deg2rad([0, 90, 180, 270]), 0.006
+M0 = 5000.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +72,7 @@ def benchmark_scan(size):
     magnitude, phase, tissue = (np.empty((len(ECHO_TIMES), *size), np.float32) for _ in range(3))
     for e, te in enumerate(ECHO_TIMES):
         decay = S0 * np.exp(-rate * te)
-        noise = sd * (rng.standard_normal(size) + 1j * rng.standard_normal(size))
+        noise = _complex_noise(rng, sd, size)
         signal = np.where(mask, decay, 0) * np.exp(2j * np.pi * field * te) + noise
         magnitude[e], phase[e], tissue[e] = np.abs(signal), np.angle(signal), np.abs(decay + noise)
     return BenchmarkScan(
@@ -85,3 +88,57 @@ def benchmark_scan(size):
         local_field_ppm=local,
         field_sd_ppm=np.where(mask, 0.002, 0).astype(np.float32),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class RelaxationScan:
+    """Noisy spoiled GRE of three flip angles and phase-cycled bSSFP with signal in every voxel.
+
+    Attributes:
+        spoiled: magnitude, float32 [flip, k, j, i]. bssfp, bssfp_phase: float32 [flip x cycle, k, j, i].
+        noise_sd: of one channel. b1, b1_sd, r1, r1_sd, r2: float32 [k, j, i]. everywhere: bool, all true.
+    """
+
+    spoiled: np.ndarray
+    bssfp: np.ndarray
+    bssfp_phase: np.ndarray
+    noise_sd: float
+    b1: np.ndarray
+    b1_sd: np.ndarray
+    r1: np.ndarray
+    r1_sd: np.ndarray
+    r2: np.ndarray
+    everywhere: np.ndarray
+
+
+def relaxation_scan(size):
+    """The RelaxationScan on a grid of `size` [k, j, i] voxels: rates of brain, transmit field from 0.7 to 1.2."""
+    rng = np.random.default_rng(SEED)
+    r1, r2 = (rng.uniform(low, high, size).astype(np.float32) for low, high in ((0.6, 1.4), (9.0, 17.0)))
+    b1 = np.broadcast_to(np.linspace(0.7, 1.2, size[2], dtype=np.float32), size).copy()
+    turns = np.broadcast_to(np.linspace(-3, 3, size[1], dtype=np.float32)[:, None], size)  # of 2 pi in one TR
+    spoiled = np.empty((len(FLIP_ANGLES), *size), np.float32)
+    sd = 0.0
+    for f, flip in enumerate(FLIP_ANGLES):
+        e1 = np.exp(-FLIP_TR * r1)
+        clean = M0 * np.sin(flip * b1) * (1 - e1) / (1 - e1 * np.cos(flip * b1))
+        sd = sd or float(clean.mean()) / SNR
+        spoiled[f] = np.abs(clean + _complex_noise(rng, sd, size))
+    count = len(BSSFP_FLIP_ANGLES) * len(PHASE_CYCLES)
+    bssfp, phase = np.empty((count, *size), np.float32), np.empty((count, *size), np.float32)
+    e1, e2 = np.exp(-BSSFP_TR * r1), np.exp(-BSSFP_TR * r2)
+    for n in range(count):
+        flip = b1 * BSSFP_FLIP_ANGLES[n // len(PHASE_CYCLES)]
+        theta = 2 * np.pi * turns + PHASE_CYCLES[n % len(PHASE_CYCLES)]
+        below = 1 - e1 * np.cos(flip) - e2**2 * (e1 - np.cos(flip))
+        level = M0 * np.sqrt(e2) * (1 - e1) * np.sin(flip) / below
+        b = e2 * (1 - e1) * (1 + np.cos(flip)) / below
+        image = level * np.exp(1j * np.pi * turns) * (1 - e2 * np.exp(-1j * theta)) / (1 - b * np.cos(theta))
+        image = image + _complex_noise(rng, sd, size)
+        bssfp[n], phase[n] = np.abs(image), np.angle(image)
+    small = np.full(size, 0.02, np.float32)
+    return RelaxationScan(spoiled, bssfp, phase, sd, b1, small, r1, small, r2, np.ones(size, bool))
+
+
+def _complex_noise(rng, sd, size):
+    return sd * (rng.standard_normal(size, np.float32) + 1j * rng.standard_normal(size, np.float32))

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .benchmark_data import FLIP_ANGLES, FLIP_TR
+
 SAMPLE = 1000  # voxels that slow voxelwise peers are timed on
 
 
@@ -56,6 +58,58 @@ def _tedana_loglinear(scan):
     return lambda: fit_loglinear(signals, times, good_echoes, report=False), len(signals)
 
 
+def _flip_sample(scan):
+    """Signals [voxel, flip] and transmit field [voxel] of some voxels, float64."""
+    every = max(1, scan.b1.size // SAMPLE)
+    signals = scan.spoiled.reshape(len(scan.spoiled), -1)[:, ::every].T[:SAMPLE].astype(float)
+    return signals, scan.b1.ravel()[::every][:SAMPLE].astype(float)
+
+
+def _sepal_t1(kind):
+    def prepare(scan):
+        from sepal import t1_fit
+
+        signals, ratios = _flip_sample(scan)
+        model = getattr(t1_fit, kind)(np.rad2deg(FLIP_ANGLES), FLIP_TR)
+
+        def run():
+            for signal, ratio in zip(signals, ratios, strict=True):
+                try:
+                    model.proc(signal, k_fa=ratio)
+                except ArithmeticError:  # its word for a voxel without a solution
+                    continue
+
+        return run, len(signals)
+
+    return prepare
+
+
+def _qmrpy_t1(scan):
+    from qmrpy.models.t1 import T1VFA
+
+    signals, _ = _flip_sample(scan)  # takes no map of the transmit field
+    model = T1VFA(flip_angle_deg=np.rad2deg(FLIP_ANGLES), tr_ms=1000 * FLIP_TR)
+    return lambda: model.fit_image(signals), len(signals)
+
+
+def _scipy_t1(scan):
+    from scipy.optimize import curve_fit
+
+    signals, ratios = _flip_sample(scan)
+
+    def run():
+        for signal, ratio in zip(signals, ratios, strict=True):
+            flip = ratio * FLIP_ANGLES
+
+            def model(_, m0, r1, flip=flip):
+                e1 = np.exp(-FLIP_TR * r1)
+                return m0 * np.sin(flip) * (1 - e1) / (1 - e1 * np.cos(flip))
+
+            curve_fit(model, FLIP_ANGLES, signal, (10 * signal.max(), 1.0))
+
+    return run, len(signals)
+
+
 def _skimage_unwrap(scan):
     from skimage.restoration import unwrap_phase
 
@@ -93,6 +147,11 @@ def _qmrpy_l2(scan):
 
 NLLS_PEERS = Peer("scipy curve_fit", "scipy", _scipy_curve_fit), Peer("qmrpy T2StarMonoR2", "qmrpy", _qmrpy_r2star)
 LOG_LINEAR_PEERS = (Peer("tedana fit_loglinear", "tedana", _tedana_loglinear),)
+R1_LINEAR_PEERS = Peer("sepal VFALinear", "sepal", _sepal_t1("VFALinear")), Peer("qmrpy T1VFA", "qmrpy", _qmrpy_t1)
+R1_NLLS_PEERS = (
+    Peer("sepal VFANonLinear", "sepal", _sepal_t1("VFANonLinear")),
+    Peer("scipy curve_fit", "scipy", _scipy_t1),
+)
 UNWRAP_PEERS = (Peer("scikit-image unwrap_phase", "scikit-image", _skimage_unwrap),)
 LAPLACIAN_PEERS = (Peer("qmrpy Laplacian", "qmrpy", _qmrpy_unwrap),)
 BACKGROUND_PEERS = (Peer("qmrpy SHARP", "qmrpy", _qmrpy_sharp),)

@@ -9,6 +9,7 @@ from . import benchmark_peers as peers
 from .fft import padded_shape
 
 COPIES, FFTS = "copies", "FFTs"
+BRAIN_SHARE = 0.34  # of the voxels of a head scan, those of the brain: 1.5 of 4.4 million
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +19,8 @@ class Stage:
     Attributes:
         name: what is done. run: function without arguments that does it.
         voxels: it works on. unit: "copies" for voxelwise work, "FFTs" for work on a field.
-        floor: function without arguments to time as that unit. peers: programs that do the same.
+        floor: function without arguments to time as that unit.
+        peers: programs that do the same on `data`, what they are given.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Stage:
     unit: str
     floor: object
     peers: tuple = ()
+    data: object = None
 
 
 def copy_floor(inputs, outputs):
@@ -53,8 +56,10 @@ def fft_floor(shape):
 
 
 def stages(scan):
-    """All stages on a benchmark_data.BenchmarkScan, in the order of the pipeline."""
-    return [*_voxelwise(scan), *_field_work(scan)]
+    """Yield all stages on a benchmark_data.BenchmarkScan, in the order of the pipeline."""
+    yield from _voxelwise(scan)
+    yield from _relaxation(scan.mask.shape)
+    yield from _field_work(scan)
 
 
 def _voxelwise(scan):
@@ -82,6 +87,55 @@ def _voxelwise(scan):
 
     floor = copy_floor((*inputs, differences), (images, scan.everywhere))
     yield Stage("R2* nlls, field gradients", corrected, voxels, COPIES, floor)
+
+
+def _relaxation(size):
+    from .benchmark_data import (
+        BSSFP_FLIP_ANGLES,
+        BSSFP_TR,
+        FLIP_ANGLES,
+        FLIP_TR,
+        PHASE_CYCLES,
+        SPOILING_INCREMENT,
+        relaxation_scan,
+    )
+    from .relaxometry.bssfp import R2Options, fit_r2_bssfp
+    from .relaxometry.r1 import R1Options, fit_r1
+    from .relaxometry.spoiling import RfSpoiling
+
+    size = (max(1, round(size[0] * BRAIN_SHARE)), *size[1:])
+    scan = relaxation_scan(size)
+    voxels, image = scan.everywhere.size, scan.b1
+    inputs = scan.spoiled, scan.everywhere, scan.b1, scan.b1_sd
+    floor = copy_floor(inputs, (*[image] * 5, scan.everywhere))  # R1, M0, their SDs, quality and validity
+    beside = {"nlls": peers.R1_NLLS_PEERS, "linear": peers.R1_LINEAR_PEERS}
+    for method, spoiling, extra in (
+        ("linear", None, ()),
+        ("weighted", None, ()),
+        ("nlls", None, ()),
+        ("nlls", RfSpoiling(float(SPOILING_INCREMENT)), (scan.r2,)),
+    ):
+
+        def run(method=method, spoiling=spoiling, r2=extra[0] if extra else None):
+            protocol = FLIP_ANGLES, [FLIP_TR] * len(FLIP_ANGLES), scan.noise_sd, scan.everywhere, scan.b1
+            return fit_r1(scan.spoiled, *protocol, R1Options(method), spoiling, r2, scan.b1_sd)
+
+        name = f"R1 {method} with SD" + (", RF spoiling" if spoiling else "")
+        own = copy_floor((*inputs, *extra), (*[image] * 5, scan.everywhere))
+        others = () if spoiling else beside.get(method, ())
+        yield Stage(name, run, voxels, COPIES, own if extra else floor, others, scan)
+    flips, cycles = np.repeat(BSSFP_FLIP_ANGLES, len(PHASE_CYCLES)), np.tile(PHASE_CYCLES, len(BSSFP_FLIP_ANGLES))
+    known = scan.r1, scan.r1_sd, scan.b1, scan.b1_sd
+    floor = copy_floor((scan.bssfp, scan.bssfp_phase, scan.everywhere, *known), (*[image] * 5, scan.everywhere))
+
+    def run(phase=scan.bssfp_phase, options=R2Options()):
+        protocol = flips, cycles, BSSFP_TR, scan.noise_sd
+        return fit_r2_bssfp(scan.bssfp, phase, *protocol, *known, scan.everywhere, options)
+
+    yield Stage("R2 LORE, DESPOT2 with SD", run, voxels, COPIES, floor)
+    magnitude = R2Options(method="magnitude")
+    floor = copy_floor((scan.bssfp, scan.everywhere, *known), (*[image] * 3, scan.everywhere))
+    yield Stage("R2 of magnitudes with SD", lambda: run(None, magnitude), voxels, COPIES, floor)
 
 
 def _field_work(scan):

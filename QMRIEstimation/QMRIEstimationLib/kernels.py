@@ -24,5 +24,5 @@ def kernel(function=None, *, fastmath=False):
 
     `fastmath` (True or a set of LLVM flags) only where NaN and Inf cannot occur, or without the flags that assume so.
     """
-    compile_ = numba.njit(cache=True, fastmath=fastmath, nogil=True)
+    compile_ = numba.njit(cache=True, fastmath=fastmath, nogil=True, error_model="numpy")
     return compile_ if function is None else compile_(function)

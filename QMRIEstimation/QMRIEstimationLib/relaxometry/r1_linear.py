@@ -8,12 +8,13 @@ import numpy as np
 
 from ..kernels import kernel
 from .r1_nlls import half_tangent
-from .spoiling import ratio_and_slopes
+from .spoiling import r2_place, ratio_and_slopes
 from .voxel_decay import ABOVE_FLOOR, FAST
 
 LANES = 128  # voxels side by side; their scratch arrays stay in the second cache
 PASSES = 5  # where weights, repetition times or spoiling depend on R1: the last changes it by 1e-5 or less
 LEAST, MOST = 1e-9, 1 - 1e-9  # range of 1 - E1
+SERIES_END = 0.5  # of d, up to which the series of its logarithm is used
 TINY = 1e-300
 
 # Rows of the scratch array [row, flip, lane]: data; what depends on R1 (share is 1 - E1 of the first flip over that
@@ -100,13 +101,13 @@ def follow_rate(data, protocol, first, lanes, good, line):
         d = line[SLOPE, lane]
         rate = -np.log1p(-d) / times[0]
         log_r1 = np.log(rate)
+        r2_at = r2_place(r2[first + lane]) if r2.size > 0 else 0.0
         for f in range(times.size):
             if times[f] != times[0]:
                 lanes[SHARE, f, lane] = -d / np.expm1(-rate * times[f])
             if tables.shape[0] > 0 and good[lane]:
                 angle = flip_angles[f] * (b1[first + lane] if b1.size > 0 else 1.0)
-                own_r2 = np.float64(r2[first + lane]) if r2.size > 0 else 0.0
-                gain, by_flip, by_r1 = ratio_and_slopes(tables[f], angle, own_r2, log_r1)
+                gain, by_flip, by_r1 = ratio_and_slopes(tables[f], angle, r2_at, log_r1)
                 lanes[IDEAL, f, lane] = 1 / gain
                 lanes[GAIN_BY_FLIP, f, lane] = by_flip
                 lanes[GAIN_BY_R1, f, lane] = by_r1
@@ -124,84 +125,121 @@ def follow_weights(lanes, line):
 
 
 @kernel(fastmath=FAST)
-def derivatives(protocol, lanes, line):
-    """Derivatives of ln R1 and M0 by each signal and by b1, and how R1 acts back on both through the spoiling."""
-    flip_angles, times = protocol[0], protocol[1]
-    for lane in range(line.shape[1]):
+def rates(time, line):
+    """R1 and what turns a change of d into one of ln R1; -ln(1 - d) by its series in d / (2 - d), within 1e-10."""
+    rate, by_slope, to_log = line[RATE], line[BY_SLOPE], line[TO_LOG]
+    for lane in range(rate.size):
         d = line[SLOPE, lane]
-        line[RATE, lane] = -np.log1p(-d) / times[0]
-        line[BY_SLOPE, lane] = 1 / d
-        line[TO_LOG, lane] = 1 / (line[RATE, lane] * times[0] * (1 - d))  # d ln R1 / d d
+        z = d / (2 - d)
+        q = z * z
+        tail = 1 / 9 + q * (1 / 11 + q * (1 / 13 + q * (1 / 15 + q / 17)))
+        rate[lane] = 2 * z * (1 + q * (1 / 3 + q * (1 / 5 + q * (1 / 7 + q * tail)))) / time
+        by_slope[lane] = 1 / d
+    for lane in range(rate.size):
+        if line[SLOPE, lane] > SERIES_END:
+            rate[lane] = -np.log1p(-line[SLOPE, lane]) / time
+        to_log[lane] = 1 / (rate[lane] * time * (1 - line[SLOPE, lane]))
+
+
+@kernel(fastmath=FAST)
+def derivatives(protocol, lanes, line):
+    """Derivatives of ln R1 and M0 by each signal and by b1, and how R1 acts back on both through the spoiling.
+
+    Every row is taken out as an array of its own: the compiler works on several voxels at once only where it sees that
+    neighbours lie side by side.
+    """
+    flip_angles, times = protocol[0], protocol[1]
+    rates(times[0], line)
+    slope, u_means, x_means, squares = line[SLOPE], line[U_MEAN], line[X_MEAN], line[SQUARES]
+    totals, by_slope, to_logs = line[TOTAL], line[BY_SLOPE], line[TO_LOG]
     for f in range(times.size):
-        rows = lanes[:, f]
-        for lane in range(line.shape[1]):
-            d, u_mean = line[SLOPE, lane], line[U_MEAN, lane]
-            a, t, s, w = rows[COTANGENT, lane], rows[TANGENT, lane], rows[SIGNAL, lane], rows[WEIGHT, lane]
-            c, by_d, to_log = rows[SHARE, lane], line[BY_SLOPE, lane], line[TO_LOG, lane]
-            x = s * a - line[X_MEAN, lane]
-            residual = s * t * c - u_mean + d * x
-            lever = -w * line[SQUARES, lane]
+        cotangent, tangent, signal, weight = lanes[COTANGENT, f], lanes[TANGENT, f], lanes[SIGNAL, f], lanes[WEIGHT, f]
+        share, ideal, gain_by_flip = lanes[SHARE, f], lanes[IDEAL, f], lanes[GAIN_BY_FLIP, f]
+        r1_by_signal, m0_by_signal = lanes[R1_BY_SIGNAL, f], lanes[M0_BY_SIGNAL, f]
+        r1_by_b1, m0_by_b1 = lanes[R1_BY_B1, f], lanes[M0_BY_B1, f]
+        for lane in range(slope.size):
+            a, t, s, w, c = cotangent[lane], tangent[lane], signal[lane], weight[lane], share[lane]
+            d, by_d, to_log = slope[lane], by_slope[lane], to_logs[lane]
+            x = s * a - x_means[lane]
+            residual = s * t * c - u_means[lane] + d * x
+            lever = -w * squares[lane]
             d_by_x, d_by_u = lever * (x * d + residual), lever * x
-            part, steep = w * line[TOTAL, lane], u_mean * by_d * by_d
+            part, steep = w * totals[lane], u_means[lane] * by_d * by_d
             m0_by_x, m0_by_u = part - steep * d_by_x, part * by_d - steep * d_by_u
             r1_by_s, m0_by_s = (d_by_x * a + d_by_u * t * c) * to_log, m0_by_x * a + m0_by_u * t * c
-            half = 0.5 * (1 + t * t)
-            a_by_flip, t_by_flip, g_by_flip = -(a + t) * (a + t), half * c, rows[GAIN_BY_FLIP, lane]
-            r1_by_flip = (d_by_x * a_by_flip + d_by_u * t_by_flip) * to_log - r1_by_s * g_by_flip
-            m0_by_flip = m0_by_x * a_by_flip + m0_by_u * t_by_flip - m0_by_s * g_by_flip
-            rows[R1_BY_SIGNAL, lane] = r1_by_s * rows[IDEAL, lane]
-            rows[M0_BY_SIGNAL, lane] = m0_by_s * rows[IDEAL, lane]
-            rows[R1_BY_B1, lane] = r1_by_flip * s * flip_angles[f]
-            rows[M0_BY_B1, lane] = m0_by_flip * s * flip_angles[f]
-            line[R1_BACK, lane] += r1_by_s * s * rows[GAIN_BY_R1, lane]
-            line[M0_BACK, lane] += m0_by_s * s * rows[GAIN_BY_R1, lane]
+            a_by_flip, t_by_flip = -(a + t) * (a + t), 0.5 * (1 + t * t) * c
+            r1_by_flip = (d_by_x * a_by_flip + d_by_u * t_by_flip) * to_log - r1_by_s * gain_by_flip[lane]
+            m0_by_flip = m0_by_x * a_by_flip + m0_by_u * t_by_flip - m0_by_s * gain_by_flip[lane]
+            r1_by_signal[lane] = r1_by_s
+            m0_by_signal[lane] = m0_by_s
+            r1_by_b1[lane] = r1_by_flip * s * flip_angles[f]
+            m0_by_b1[lane] = m0_by_flip * s * flip_angles[f]
+        act_back(r1_by_signal, signal, lanes[GAIN_BY_R1, f], ideal, line[R1_BACK])
+        act_back(m0_by_signal, signal, lanes[GAIN_BY_R1, f], ideal, line[M0_BACK])
+
+
+@kernel(fastmath=FAST)
+def act_back(by_signal, signal, gain_by_r1, ideal, back):
+    """Add what R1 changes through the spoiling, and turn the derivative into one by the measured signal."""
+    for lane in range(signal.size):
+        back[lane] += by_signal[lane] * signal[lane] * gain_by_r1[lane]
+        by_signal[lane] *= ideal[lane]
 
 
 @kernel(fastmath=FAST)
 def spread(data, first, lanes, line):
     """SD of ln R1 and of M0 from the noise, from shared errors and from the flip angles."""
-    shared, b1_sd = data[4], data[6]
+    shared, b1_sds = data[4], data[6]
     count = line.shape[1]
-    r1_variance, m0_variance, back = line[R1_SD], line[M0_SD], line[M0_BACK]
-    for lane in range(count):
-        line[R1_BACK, lane] = 1 / (1 + line[R1_BACK, lane])
+    r1_variance, m0_variance, r1_back, m0_back = line[R1_SD], line[M0_SD], line[R1_BACK], line[M0_BACK]
     common = np.zeros((4, count))
+    r1_shared, m0_shared, r1_flip, m0_flip = common[0], common[1], common[2], common[3]
+    for lane in range(count):
+        r1_back[lane] = 1 / (1 + r1_back[lane])
     for f in range(lanes.shape[1]):
-        rows = lanes[:, f]
+        r1_by_signal, m0_by_signal, noise = lanes[R1_BY_SIGNAL, f], lanes[M0_BY_SIGNAL, f], lanes[NOISE, f]
         for lane in range(count):
-            rows[R1_BY_SIGNAL, lane] *= line[R1_BACK, lane]
-            rows[M0_BY_SIGNAL, lane] -= back[lane] * rows[R1_BY_SIGNAL, lane]
-            r1_noise = rows[R1_BY_SIGNAL, lane] * rows[NOISE, lane]
-            m0_noise = rows[M0_BY_SIGNAL, lane] * rows[NOISE, lane]
+            r1_by_signal[lane] *= r1_back[lane]
+            m0_by_signal[lane] -= m0_back[lane] * r1_by_signal[lane]
+            r1_noise, m0_noise = r1_by_signal[lane] * noise[lane], m0_by_signal[lane] * noise[lane]
             r1_variance[lane] += r1_noise * r1_noise
             m0_variance[lane] += m0_noise * m0_noise
         if shared.shape[1] > 0:
+            own = shared[f, first : first + count]
             for lane in range(count):
-                common[0, lane] += rows[R1_BY_SIGNAL, lane] * shared[f, first + lane]
-                common[1, lane] += rows[M0_BY_SIGNAL, lane] * shared[f, first + lane]
-        if b1_sd.size > 0:
+                r1_shared[lane] += r1_by_signal[lane] * own[lane]
+                m0_shared[lane] += m0_by_signal[lane] * own[lane]
+        if b1_sds.size > 0:
+            r1_by_b1, m0_by_b1 = lanes[R1_BY_B1, f], lanes[M0_BY_B1, f]
             for lane in range(count):
-                r1_by_b1 = rows[R1_BY_B1, lane] * line[R1_BACK, lane]
-                common[2, lane] += r1_by_b1 * b1_sd[first + lane]
-                common[3, lane] += (rows[M0_BY_B1, lane] - back[lane] * r1_by_b1) * b1_sd[first + lane]
+                by_b1 = r1_by_b1[lane] * r1_back[lane]
+                r1_flip[lane] += by_b1
+                m0_flip[lane] += m0_by_b1[lane] - m0_back[lane] * by_b1
+    if b1_sds.size > 0:
+        b1_sd = b1_sds[first : first + count]
+        for lane in range(count):
+            r1_flip[lane] *= b1_sd[lane]
+            m0_flip[lane] *= b1_sd[lane]
     for lane in range(count):
-        r1_variance[lane] += common[0, lane] * common[0, lane] + common[2, lane] * common[2, lane]
-        m0_variance[lane] += common[1, lane] * common[1, lane] + common[3, lane] * common[3, lane]
-        line[R1_SD, lane] = np.sqrt(r1_variance[lane])
-        line[M0_SD, lane] = np.sqrt(m0_variance[lane])
+        r1_variance[lane] += r1_shared[lane] * r1_shared[lane] + r1_flip[lane] * r1_flip[lane]
+        m0_variance[lane] += m0_shared[lane] * m0_shared[lane] + m0_flip[lane] * m0_flip[lane]
+        r1_variance[lane] = np.sqrt(r1_variance[lane])
+        m0_variance[lane] = np.sqrt(m0_variance[lane])
 
 
 @kernel(fastmath=FAST)
 def misfit(lanes, line):
     """Squared residual in noise SDs, of the signals rather than of the line."""
+    slope, u_mean, x_mean, cost = line[SLOPE], line[U_MEAN], line[X_MEAN], line[COST]
     for f in range(lanes.shape[1]):
-        rows = lanes[:, f]
-        for lane in range(line.shape[1]):
-            d = line[SLOPE, lane]
-            top = line[U_MEAN, lane] + d * line[X_MEAN, lane]
-            bottom = rows[TANGENT, lane] * rows[SHARE, lane] + d * rows[COTANGENT, lane]
-            residual = (rows[SIGNAL, lane] * bottom - top) / (bottom * rows[IDEAL, lane] * rows[NOISE, lane])
-            line[COST, lane] += residual * residual
+        cotangent, tangent, signal, share = lanes[COTANGENT, f], lanes[TANGENT, f], lanes[SIGNAL, f], lanes[SHARE, f]
+        ideal, noise = lanes[IDEAL, f], lanes[NOISE, f]
+        for lane in range(slope.size):
+            d = slope[lane]
+            bottom = tangent[lane] * share[lane] + d * cotangent[lane]
+            top = u_mean[lane] + d * x_mean[lane]
+            residual = (signal[lane] * bottom - top) / (bottom * ideal[lane] * noise[lane])
+            cost[lane] += residual * residual
 
 
 @kernel(fastmath=FAST)

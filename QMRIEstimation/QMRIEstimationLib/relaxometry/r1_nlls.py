@@ -4,7 +4,7 @@ import numpy as np
 
 from ..kernels import kernel
 from .rician import mean_and_slope
-from .spoiling import ratio_and_slopes
+from .spoiling import r2_place, ratio_and_slopes
 from .voxel_decay import ABOVE_FLOOR, FAST
 
 MOST_ITERATIONS = 40
@@ -13,8 +13,10 @@ LONGEST_STEP = 1.0  # same quantities
 USUAL_RATE = 1.0  # 1/s, where the iteration starts when the straight line gives no rate
 
 # Rows of the scratch array [row, flip] of a voxel: protocol; data; the model at the last rate that was tried.
-FLIP, TIME, SIGNAL, WEIGHT, TANGENT, TURN, TRUE, SLOPE, BY_R1, BY_B1 = range(10)
-ROWS = 10
+# The last three are the spoiling ratio at the rate it was last looked up for, and the slopes of its logarithm.
+FLIP, TIME, SIGNAL, WEIGHT, TANGENT, TURN, TRUE, SLOPE, BY_R1, BY_B1, GAIN, GAIN_BY_FLIP, GAIN_BY_R1 = range(13)
+ROWS = 13
+NEAR = 0.05  # of ln R1: within it the tangent of ln of the spoiling ratio is within 1e-5 of the table
 
 
 @kernel(fastmath=FAST)
@@ -80,14 +82,22 @@ def start_values(rows):
 
 
 @kernel(fastmath=FAST)
-def normal_equations(m0, r1, rows, tables, ratio, r2, rician, table):
+def look_up_spoiling(tables, ratio, r2_at, log_r1, rows):
+    """Fill the rows of the spoiling at one rate."""
+    for f in range(rows.shape[1]):
+        found = ratio_and_slopes(tables[f], ratio * rows[FLIP, f], r2_at, log_r1)
+        rows[GAIN, f], rows[GAIN_BY_FLIP, f], rows[GAIN_BY_R1, f] = found
+
+
+@kernel(fastmath=FAST)
+def normal_equations(m0, r1, rows, spoiled, from_r1, rician, table):
     """Cost, J'J (3 numbers) and J'r (2) by ln M0 and ln R1; fills the rows of the model.
 
-    The signal is M0 2 t rho / (rho + t^2) g with rho = tanh(R1 TR / 2), t = tan(flip / 2), g the spoiling.
+    The signal is M0 2 t rho / (rho + t^2) g with rho = tanh(R1 TR / 2), t = tan(flip / 2), g the spoiling, which was
+    looked up at a rate `from_r1` lower in its logarithm.
     """
     cost, m00, m01, m11, b0, b1 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     rho, change, last_time = 0.0, 0.0, 0.0
-    log_r1 = np.log(r1) if tables.shape[0] > 0 else 0.0
     for f in range(rows.shape[1]):
         time, t = rows[TIME, f], rows[TANGENT, f]
         if time != last_time:
@@ -100,11 +110,11 @@ def normal_equations(m0, r1, rows, tables, ratio, r2, rician, table):
         true = m0 * rows[WEIGHT, f] * 2 * t * rho * bottom
         by_r1 = square * bottom * change
         rows[BY_B1, f] = rows[TURN, f] * (rho - square) * bottom
-        if tables.shape[0] > 0:
-            gain, gain_by_flip, gain_by_r1 = ratio_and_slopes(tables[f], ratio * rows[FLIP, f], r2, log_r1)
-            true *= gain
-            by_r1 += gain_by_r1
-            rows[BY_B1, f] += gain_by_flip * rows[FLIP, f]
+        if spoiled:
+            grown = from_r1 * rows[GAIN_BY_R1, f]
+            true *= rows[GAIN, f] * (1 + grown * (1 + 0.5 * grown))  # the exponential, so small is it
+            by_r1 += rows[GAIN_BY_R1, f]
+            rows[BY_B1, f] += rows[GAIN_BY_FLIP, f] * rows[FLIP, f]
         mean, slope = true, 1.0
         if rician:
             mean, slope = mean_and_slope(true, table)
@@ -121,10 +131,15 @@ def normal_equations(m0, r1, rows, tables, ratio, r2, rician, table):
 
 
 @kernel(fastmath=FAST)
-def fit_saturation(rows, tables, ratio, r2, rician, table):
+def fit_saturation(rows, tables, ratio, r2_at, rician, table):
     """Least squares by Levenberg-Marquardt: M0, R1, cost, J'J (3 numbers), whether it converged."""
     m0, r1 = start_values(rows)
-    cost, m00, m01, m11, b0, b1 = normal_equations(m0, r1, rows, tables, ratio, r2, rician, table)
+    spoiled = tables.shape[0] > 0
+    looked_up = np.log(r1)
+    if spoiled:
+        look_up_spoiling(tables, ratio, r2_at, looked_up, rows)
+    cost, m00, m01, m11, b0, b1 = normal_equations(m0, r1, rows, spoiled, 0.0, rician, table)
+    log_r1 = looked_up
     damping = 0.0
     for _ in range(MOST_ITERATIONS):
         d00, d11 = m00 * (1 + damping), m11 * (1 + damping)
@@ -138,9 +153,12 @@ def fit_saturation(rows, tables, ratio, r2, rician, table):
         if abs(step0) < SMALL_STEP and abs(step1) < SMALL_STEP:
             cost = max(cost - step0 * b0 - step1 * b1, 0.0)
             return new_m0, new_r1, cost, m00, m01, m11, m00 * m11 > m01 * m01
-        new = normal_equations(new_m0, new_r1, rows, tables, ratio, r2, rician, table)
+        if spoiled and abs(log_r1 + step1 - looked_up) > NEAR:
+            looked_up = log_r1 + step1
+            look_up_spoiling(tables, ratio, r2_at, looked_up, rows)
+        new = normal_equations(new_m0, new_r1, rows, spoiled, log_r1 + step1 - looked_up, rician, table)
         if new[0] <= cost:
-            m0, r1 = new_m0, new_r1
+            m0, r1, log_r1 = new_m0, new_r1, log_r1 + step1
             cost, m00, m01, m11, b0, b1 = new
             damping *= 0.1
         else:
@@ -197,8 +215,8 @@ def nlls_chunk(data, protocol, table, first, last, results):
         if not (mask[v] and load_flips(data, largest_flip, v, rows)):
             continue
         ratio = np.float64(b1[v]) if b1.size > 0 else 1.0
-        own_r2 = np.float64(r2[v]) if r2.size > 0 else 0.0
-        m0, r1, cost, m00, m01, m11, ok = fit_saturation(rows, tables, ratio, own_r2, rician, table)
+        r2_at = r2_place(r2[v]) if r2.size > 0 else 0.0
+        m0, r1, cost, m00, m01, m11, ok = fit_saturation(rows, tables, ratio, r2_at, rician, table)
         if not ok:
             continue
         b1_sd = np.float64(b1_sds[v]) if b1_sds.size > 0 else 0.0

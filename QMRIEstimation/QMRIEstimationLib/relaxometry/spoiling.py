@@ -127,10 +127,17 @@ def spoiling_table(repetition_time, increment, largest_flip, over_r2=False, diff
 
 
 @kernel
-def ratio_and_slopes(table, flip_angle, r2, log_r1):
-    """Ratio at one flip angle (rad), R2 (1/s) and ln R1, and the slopes of its logarithm by flip angle and ln R1.
+def r2_place(r2):
+    """Place of an R2 (1/s) among the R2_NODES, for `ratio_and_slopes`."""
+    step = np.log(HIGHEST_R2 / LOWEST_R2) / (R2_NODES - 1)
+    return np.log(min(max(r2, LOWEST_R2), HIGHEST_R2) / LOWEST_R2) / step
 
-    A table with one entry over R2 takes no notice of `r2`. Beyond the ends of the table the slopes are 0.
+
+@kernel
+def ratio_and_slopes(table, flip_angle, r2_at, log_r1):
+    """Ratio at one flip angle (rad), `r2_place` and ln R1, and the slopes of its logarithm by flip angle and ln R1.
+
+    A table with one entry over R2 takes no notice of it. Beyond the ends of the table the slopes are 0.
     """
     place = flip_angle / FLIP_STEP
     flip_node = min(int(place), table.shape[0] - 2)
@@ -141,10 +148,8 @@ def ratio_and_slopes(table, flip_angle, r2, log_r1):
     w = place - node
     value, by_flip, by_r1 = _between(table, flip_node, u, 0, node, w)
     if table.shape[1] > 1:
-        r2_step = np.log(HIGHEST_R2 / LOWEST_R2) / (R2_NODES - 1)
-        r2_place = np.log(min(max(r2, LOWEST_R2), HIGHEST_R2) / LOWEST_R2) / r2_step
-        r2_node = min(int(r2_place), R2_NODES - 2)
-        v = r2_place - r2_node
+        r2_node = min(int(r2_at), R2_NODES - 2)
+        v = r2_at - r2_node
         value, by_flip, by_r1 = _between(table, flip_node, u, r2_node, node, w)
         above, above_by_flip, above_by_r1 = _between(table, flip_node, u, r2_node + 1, node, w)
         value += v * (above - value)
