@@ -145,6 +145,7 @@ def _threads(text):
 def _run(options):
     from .io.bids import find_sessions
     from .io.derivatives import prepare_dataset
+    from .precompile import compile_ahead
     from .settings import Settings, read_settings
     from .threads import use_threads
 
@@ -154,6 +155,7 @@ def _run(options):
     derivatives = _derivatives(options.derivatives)
     sessions = find_sessions(options.bids_dir, options.participant_label, options.session_label)
     use_threads(options.threads)
+    compile_ahead(options.threads)
     prepare_dataset(options.output_dir, options.bids_dir)
     done = 0
     for subject, session in sessions:
@@ -254,6 +256,9 @@ def _simulate(options):
 
 
 def _demo(options):
+    from .precompile import compile_ahead
+
+    compile_ahead(options.threads)
     raw, maps = options.output_dir / "raw", options.output_dir / "maps"
     common = ["--threads", str(options.threads)] + ["-v"] * options.verbose
     steps = (
