@@ -7,9 +7,10 @@ from .alignment import moved_map
 from .errors import InputError, Misaligned
 from .maps import Estimate
 from .multi_echo import multi_echo_maps, plan_multi_echo
-from .relaxation import MAPS as RELAXATION_MAPS
-from .relaxation import ROLES as RELAXATION_ROLES
-from .relaxation import plan_relaxation, relaxation_maps
+from .relaxation import relaxation_maps
+from .relaxation_plan import MAPS as RELAXATION_MAPS
+from .relaxation_plan import ROLES as RELAXATION_ROLES
+from .relaxation_plan import plan_relaxation
 from .resample import on_grid
 from .settings import Settings
 from .steps import Steps
@@ -32,7 +33,7 @@ def estimate(session, maps=None, settings=Settings(), progress=None, cancelled=N
         settings: every parameter of every step.
         progress, cancelled: optional callbacks, progress(fraction, text) and cancelled().
     Returns:
-        maps.Estimate on the grid of the multi-echo scan, or of the flip-angle series when there is none.
+        maps.Estimate on the grid of the multi-echo scan; else of the flip-angle series, else of the spin echo.
     Raises:
         InputError: a map that was asked for cannot be made, or data that are there cannot be used.
         Cancelled: the user asked to stop.
@@ -40,12 +41,12 @@ def estimate(session, maps=None, settings=Settings(), progress=None, cancelled=N
     wanted, explicit = tuple(maps or MAPS), maps is not None
     # PD needs R2* and every map the brain, so the multi-echo scan is read whenever it is there.
     first = plan_multi_echo(session, wanted, explicit)
-    second = plan_relaxation(session, wanted, explicit)
+    second = plan_relaxation(session, wanted, explicit, settings, None if first is None else first.scan)
     if first is None and second is None:
         raise InputError(
-            f"sub-{session.subject}: no multi-echo GRE was found and no flip-angle series, expected "
-            "anat/*_echo-<n>_MEGRE.nii.gz or anat/*_flip-<n>_VFA.nii.gz; add them, or leave the subject out with "
-            "--participant-label."
+            f"sub-{session.subject}: no multi-echo GRE was found, no flip-angle series and no multi-echo spin echo, "
+            "expected anat/*_echo-<n>_MEGRE.nii.gz, anat/*_flip-<n>_VFA.nii.gz or anat/*_echo-<n>_MESE.nii.gz; add "
+            "them, or leave the subject out with --participant-label."
         )
     steps = Steps(progress, cancelled, [name for plan in (first, second) if plan for name in plan.steps])
     multi_echo = None if first is None else multi_echo_maps(session, first, settings, steps)
@@ -56,7 +57,8 @@ def estimate(session, maps=None, settings=Settings(), progress=None, cancelled=N
         except Misaligned as error:
             if explicit or multi_echo is None:
                 raise
-            notes.append(f"{str(error).rstrip('.')}; {', '.join(second.maps)} were not made.")
+            lost = [name for name in second.maps if name not in multi_echo.maps]
+            notes.append(f"{str(error).rstrip('.')}; {', '.join(lost)} were not made.")
     steps.finish()
     return _together(session, multi_echo, relaxation, notes, steps.seconds)
 
@@ -75,7 +77,7 @@ def _together(session, multi_echo, relaxation, notes, seconds):
     if relaxation is not None:
         transform = relaxation.to_multi_echo
         made |= {name: moved_map(result, geometry, transform) for name, result in relaxation.maps.items()}
-        if relaxation.b1.measured:
+        if relaxation.b1 is not None and relaxation.b1.measured:
             images["transmit_field"] = 100 * on_grid(relaxation.b1.b1, relaxation.geometry, geometry, transform)[0]
         figures |= relaxation.figures
         notes += relaxation.notes

@@ -15,6 +15,7 @@ from .relaxometry.bssfp import R2Options
 from .relaxometry.pd import PdOptions
 from .relaxometry.r1 import R1Options
 from .relaxometry.r2star import R2starOptions
+from .relaxometry.spin_echo import SpinEchoOptions
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Settings(Options):
     b1_free: InformationOptions = InformationOptions()
     r1: R1Options = R1Options()
     r2: R2Options = R2Options()
+    spin_echo: SpinEchoOptions = SpinEchoOptions()
     pd: PdOptions = PdOptions()
     qsm: QsmOptions = QsmOptions()
 

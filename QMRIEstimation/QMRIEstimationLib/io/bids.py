@@ -65,6 +65,12 @@ def read_session(bids_dir, subject, session="", derivatives=None, needed=None):
         if not {"desc", "space"} & set(file.entities):  # somebody's results among the raw data
             series.setdefault(_series(file), []).append(file)
     scans, notes = [], []
+    if (
+        needed
+        and Role.MULTI_ECHO_GRE in needed
+        and not {"MEGRE", "T2starw"} & {files[0].suffix for files in series.values()}
+    ):
+        needed = (*needed, Role.SPOILED_GRE)  # whose echoes serve instead
     for files in series.values():
         try:
             scan, note = build_scan(files, bids_dir)

@@ -85,7 +85,7 @@ def role_of(file, sidecar):
 def _variable_flip_role(file, sidecar, acquisition):
     saturated = sidecar.magnetization_transfer()
     if saturated or (saturated is None and file.entities.get("mt") == "on"):
-        return None, ""
+        return None, f"{file.name}: has magnetization transfer switched on, which no map here needs; it was not used."
     sequence = sidecar.pulse_sequence()
     if sequence == "SSFP" or (not sequence and "bssfp" in acquisition):
         return Role.BSSFP, ""
@@ -200,7 +200,7 @@ def _parameters(role, sidecars, echo_times):
     what = f"{role.value}"
     tr = f"the {what} scan" if role in NEEDS_TR else ""
     flip = f"the {what} scan" if role in NEEDS_FLIP_ANGLE else ""
-    if role in (*GRADIENT_ECHO, *NEEDS_FLIP_ANGLE):
+    if role in (*GRADIENT_ECHO, *NEEDS_FLIP_ANGLE, Role.SPIN_ECHO):
         longest = LONGEST_TR.get(role, 20.0)
         field = sidecars[0].repetition_time(longest, tr)[1]
         take("repetition_time", lambda s: s.repetition_time(longest, tr)[0], field)

@@ -118,6 +118,17 @@ def fit_r2_spin_echo(
     return SpinEchoFit(r2, sd, quality, valid, s0)
 
 
+def evenly_spaced(echo_times):
+    """Whether every echo time is its number times the first.
+
+    >>> evenly_spaced((0.01, 0.02, 0.03)), evenly_spaced((0.01, 0.03, 0.04))
+    (True, False)
+    """
+    echo_times = np.asarray(echo_times, np.float64)
+    train = echo_times[0] * np.arange(1, len(echo_times) + 1)
+    return bool(echo_times[0] > 0 and np.abs(echo_times - train).max() < EVEN * echo_times[0])
+
+
 def _check(magnitude, echo_times, noise_sd, b1, b1_sd, mask):
     """Raise ValueError for input the fit cannot use."""
     if np.ndim(magnitude) != 4 or len(magnitude) != len(echo_times):
@@ -132,8 +143,7 @@ def _check(magnitude, echo_times, noise_sd, b1, b1_sd, mask):
     shown = ", ".join(f"{te:g}" for te in echo_times)
     if len(echo_times) < LEAST_ECHOES:
         raise ValueError(f"echo_times is {shown}, R2 by epg needs {LEAST_ECHOES} or more.")
-    train = echo_times[0] * np.arange(1, len(echo_times) + 1)
-    if not (echo_times[0] > 0 and np.abs(echo_times - train).max() < EVEN * echo_times[0]):
+    if not evenly_spaced(echo_times):
         raise ValueError(f"echo_times is {shown} s, epg needs multiples of the first; use the method mono-exponential.")
     if not (np.isfinite(noise_sd) and noise_sd > 0):
         raise ValueError(f"noise_sd is {noise_sd:g}, expected a positive number in the unit of the image.")
