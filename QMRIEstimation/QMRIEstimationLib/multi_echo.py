@@ -85,11 +85,12 @@ def plan_multi_echo(session, wanted, explicit):
     return MultiEchoPlan(scan, "R2star" in wanted and enough, chi)
 
 
-def multi_echo_maps(session, plan, settings, steps):
+def multi_echo_maps(session, plan, settings, steps, r2star=None):
     """MultiEcho of a plan.
 
     Args:
         session: acquisition.Session. plan: MultiEchoPlan. settings: settings.Settings. steps: steps.Steps.
+        r2star: QuantitativeMap on the grid of the scan when it is given, which then is not estimated; else None.
     Raises:
         InputError, Cancelled.
     """
@@ -118,8 +119,7 @@ def multi_echo_maps(session, plan, settings, steps):
         notes += fieldmap.notes
         images = {"wrapped_phase": phase[-1], "field_residual": fieldmap.residual}
 
-    r2star = None
-    if "R2*" in plan.steps:
+    if r2star is None and "R2*" in plan.steps:
         steps.start("R2*")
         r2star, r2star_notes = _r2star(scan, magnitude, noise, fieldmap, mask, settings, steps)
         notes += r2star_notes

@@ -1,6 +1,8 @@
 """R1, R2 and proton density of a session: the order in which its scans serve."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,12 +38,21 @@ class Relaxation:
     notes: tuple = ()
 
 
-def relaxation_maps(session, plan, multi_echo, settings, steps):
+class KnownR1(NamedTuple):
+    """R1 that was not fitted here, as the part of an R1Fit that R2 needs; float32 and bool [k, j, i], 1/s."""
+
+    r1: np.ndarray
+    sd: np.ndarray
+    valid: np.ndarray
+
+
+def relaxation_maps(session, plan, multi_echo, settings, steps, given=MappingProxyType({})):
     """Relaxation of a plan.
 
     Args:
         session: acquisition.Session. plan: RelaxationPlan. multi_echo: multi_echo.MultiEcho or None.
         settings: settings.Settings. steps: steps.Steps.
+        given: name -> QuantitativeMap in the space of the multi-echo scan, which is not estimated.
     Raises:
         InputError, Cancelled.
     """
@@ -50,14 +61,16 @@ def relaxation_maps(session, plan, multi_echo, settings, steps):
     if plan.flips:
         series = FlipSeries(session, plan.flips, multi_echo, settings, steps, plan.joint)
     else:
-        series = LonePlace(session, plan.train, multi_echo, settings)
+        series = LonePlace(session, plan.train or plan.cycles[0], multi_echo, settings)
+    known = {name: series.here(result) for name, result in given.items()}
+    series.r2star = known.get("R2star", series.r2star)
     if "R2star" in plan.maps:
         made["R2star"] = series.r2star = series.r2star_map()
     notes = [*plan.notes, *series.notes]
     if plan.relaxes:
         steps.start("transmit field")
         transmit = Transmit(session, series.place, settings)
-        b1, more = _rates(session, plan, series, transmit, made, settings, steps)
+        b1, more = _rates(session, plan, series, transmit, known, made, settings, steps)
         notes += [*b1.notes, *more]
         figures["transmit_field"] = b1.method
         figures["b1_median_percent"] = round(float(np.median(100 * b1.b1[series.place.mask])), 2)
@@ -76,14 +89,17 @@ def relaxation_maps(session, plan, multi_echo, settings, steps):
     )
 
 
-def _rates(session, plan, series, transmit, made, settings, steps):
-    """Put R1, R2 and PD into `made`; returns the transmit field and notes."""
-    b1, fit, slow, notes = transmit.field(), None, None, []
+def _rates(session, plan, series, transmit, known, made, settings, steps):
+    """Put R1, R2 and PD into `made`; returns the transmit field and notes. `known`: given maps, on the same grid."""
+    r1 = KnownR1(known["R1"].values, known["R1"].sd, known["R1"].valid) if "R1" in known else None
+    b1, fit, slow, notes = transmit.field(*((r1.r1, r1.sd) if r1 else ())), None, None, []
     if plan.flips:
         steps.start("R1")
         fit = series.fit(b1, None, settings, steps)
         # The rates enter the spoiling of the series and the AFI a little: once more, now that they are known.
         slow = series.transverse_rates(fit)
+        if "R2" in known:
+            slow = np.where(known["R2"].valid, known["R2"].values, slow)
         if transmit.scan is None:
             transmit.known = series.field_from_maps(transmit, fit, slow, settings, steps)
         b1, fit = series.refit(transmit, fit, slow, settings, steps)
@@ -97,13 +113,20 @@ def _rates(session, plan, series, transmit, made, settings, steps):
         scan = _or_note(plan, notes, *((EchoTrain, plan.train) if plan.train else (PhaseCycles, plan.cycles)),
                         series, settings)  # fmt: skip
         if scan is not None:
-            arrays = scan.fit(fit, b1, settings, steps)
+            arrays = scan.fit(r1 or fit, b1, settings, steps)
             if fit is not None:
-                r2, _, _, known = arrays
-                slow = np.where(known, r2, slow)
+                r2, _, _, found = arrays
+                slow = np.where(found, r2, slow)
                 b1, fit = series.refit(transmit, fit, slow, settings, steps)
-                arrays = scan.fit(fit, b1, settings, steps)
+                arrays = scan.fit(r1 or fit, b1, settings, steps)
             made["R2"] = scan.map(arrays, b1)
+            if r1 and plan.cycles:
+                result = made["R2"]
+                made["R2"] = replace(
+                    result,
+                    algorithm=f"{result.algorithm}; R1: {known['R1'].algorithm}",
+                    sources=result.sources + known["R1"].sources,
+                )
             notes += scan.notes
     if "R1" in plan.maps:
         made["R1"] = series.r1_map(fit, b1, settings)

@@ -79,8 +79,9 @@ def plan_relaxation(session, wanted, explicit, settings, multi_echo=None, known=
         return None
     names = asked + (["R2star"] if r2star else [])
     alone = train is not None or bool(cycles and "R1" in known)  # R2 does without a flip-angle series
+    for_flips = [name for name in names if name != "R2" or not ("R1" in known and alone)]
     try:
-        usable = _usable_flips(session, flips, names, explicit)
+        usable = _usable_flips(session, flips, names, explicit) if for_flips else ()
     except InputError as error:
         if not (alone and set(asked) <= {"R2"}):
             raise

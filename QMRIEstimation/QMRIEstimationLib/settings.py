@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import InputError
+from .given import ReadyOptions
 from .mask import MaskOptions
 from .parameters import Options, from_table
 from .qsm.chain import QsmOptions
@@ -23,6 +24,7 @@ class Settings(Options):
     """All option sets; the names are the tables of the TOML file."""
 
     mask: MaskOptions = MaskOptions()
+    ready: ReadyOptions = ReadyOptions()
     registration: RegistrationOptions = RegistrationOptions()
     r2star: R2starOptions = R2starOptions()
     b1: B1Options = B1Options()
