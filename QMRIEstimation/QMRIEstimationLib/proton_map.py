@@ -1,5 +1,7 @@
 """Proton density of a session from M0 of its flip-angle series."""
 
+import numpy as np
+
 from .maps import QuantitativeMap
 from .receive import receive_profile
 from .relaxometry.pd import proton_density, without_decay
@@ -14,12 +16,14 @@ def proton_map(session, series, fit, b1, settings):
     m0, m0_sd, valid = fit.m0, fit.m0_sd, fit.valid
     notes = []
     times = sorted({te for scan in series.scans for te in scan.echo_times[:1]})
-    if series.joint is not None:
-        valid = valid & series.joint.valid  # elsewhere the first echo stood in, with its decay
-    elif series.r2star is not None and times:
+    at_zero = np.zeros(mask.shape, bool) if series.joint is None else series.joint.valid  # else it is the first echo
+    if series.r2star is not None and times:
         rate = series.r2star
-        m0, m0_sd = without_decay(m0, m0_sd, rate.values.clip(min=0), rate.sd, times)
-        valid = valid & rate.valid
+        grown, grown_sd = without_decay(m0, m0_sd, rate.values.clip(min=0), rate.sd, times)
+        m0, m0_sd = np.where(at_zero, m0, grown), np.where(at_zero, m0_sd, grown_sd)
+        valid = valid & (at_zero | rate.valid)
+    elif series.joint is not None:
+        valid = valid & at_zero
     else:
         notes.append("there is no R2* map, so PD still holds the decay until the first echo of the flip-angle series.")
     lesions = None

@@ -58,10 +58,7 @@ def relaxation_maps(session, plan, multi_echo, settings, steps, given=MappingPro
     """
     steps.start(SERIES)
     made, figures, b1, transmit = {}, {}, None, None
-    if plan.flips:
-        series = FlipSeries(session, plan.flips, multi_echo, settings, steps, plan.joint)
-    else:
-        series = LonePlace(session, plan.train or plan.cycles[0], multi_echo, settings)
+    plan, series = _gathered(session, plan, multi_echo, settings, steps)
     known = {name: series.here(result) for name, result in given.items()}
     series.r2star = known.get("R2star", series.r2star)
     if "R2star" in plan.maps:
@@ -87,6 +84,20 @@ def relaxation_maps(session, plan, multi_echo, settings, steps, given=MappingPro
         figures=figures,
         notes=tuple(notes),
     )
+
+
+def _gathered(session, plan, multi_echo, settings, steps):
+    """The flip-angle series, or the place of R2 alone; and the plan, reduced to R2 where the series does not hold."""
+    if plan.flips:
+        try:
+            return plan, FlipSeries(session, plan.flips, multi_echo, settings, steps, plan.joint)
+        except Misaligned as error:
+            if plan.explicit or plan.train is None:
+                raise
+            lost = ", ".join(name for name in plan.maps if name != "R2")
+            note = f"{str(error).rstrip('.')}; {lost} were not made, and R2 without them."
+            plan = replace(plan, flips=(), maps=("R2",), notes=(*plan.notes, note))
+    return plan, LonePlace(session, plan.train or plan.cycles[0], multi_echo, settings)
 
 
 def _rates(session, plan, series, transmit, known, made, settings, steps):

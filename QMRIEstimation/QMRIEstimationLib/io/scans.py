@@ -28,6 +28,12 @@ ROLES = {
     "TB1RFM": Role.B1_MAP,
     "FLAIR": Role.FLAIR,
 }
+FIELD_SCANS = ("TB1", "RB1")  # how the suffixes of transmit- and receive-field scans begin
+UNREAD = {
+    "TB1EPI": "spin and stimulated echoes (EPI) are not read, because their distortion needs a field map",
+    "TB1SRGE": "Sa2RAGE is not read, because its lookup table depends on the whole sequence",
+    "RB1map": "a ready receive field is not read",
+}
 COILS = {"body": Role.RECEIVE_BODY, "head": Role.RECEIVE_HEAD}
 GRADIENT_ECHO = (Role.MULTI_ECHO_GRE, Role.SPOILED_GRE, Role.BSSFP)
 LONGEST_TR = {Role.BSSFP: 0.1, Role.SPOILED_GRE: 5.0, Role.AFI: 5.0, Role.MULTI_ECHO_GRE: 10.0}  # s; above: ms
@@ -77,8 +83,11 @@ def role_of(file, sidecar):
         note = "" if role else f"{file.name}: acq-{acquisition} names neither body nor head coil; it was not used."
     elif file.suffix in ("TB1TFL", "TB1RFM") and not acquisition.startswith("famp"):
         role = None  # the anatomical image beside the map
-    elif file.suffix == "TB1EPI":
-        note = f"{file.name}: transmit-field mapping by stimulated echoes is not read; it was not used."
+        if not acquisition.startswith("anat"):
+            note = f"{file.name}: acq-{acquisition} is neither famp (the map) nor anat (the image); it was not used."
+    elif role is None and file.suffix.startswith(FIELD_SCANS):
+        what = UNREAD.get(file.suffix, "is no field map that BIDS has a name for (Bloch-Siegert, say, has none)")
+        note = f"{file.name}: {what}; it was not used, convert a transmit field to TB1map in percent."
     return role, note
 
 
