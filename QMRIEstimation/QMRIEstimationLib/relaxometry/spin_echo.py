@@ -19,7 +19,7 @@ LEAST_ECHOES = 3
 EVEN = 1e-3  # of the echo spacing; sidecars round echo times
 MOST_ROUNDS = 8  # of the fit with the stimulated echoes of the last rate
 SMALL_CHANGE = 1e-5  # of the rate times the span, between rounds
-TURN = 0.02  # rad, for the derivative by the refocusing angle
+TURN = 0.02  # rad, least change of the refocusing angle for the uncertainty that it brings
 
 SPIN_ECHO_METHODS = {
     "epg": R2starMethod(
@@ -201,10 +201,13 @@ def _spin_echo_chunk(data, settings, stimulated_echoes, rician, first, last, res
         )
         if not ok:
             continue
-        side = flip + TURN if flip + TURN <= math.pi else flip - TURN
+        # Near 180 degrees the first derivative says nothing, so the turn is as large as the angle is uncertain.
+        flip_sd = refocusing * b1_sd[v]
+        turn = max(min(flip_sd, flip - SMALLEST_FLIP), TURN)
+        side = flip - turn if flip - turn >= SMALLEST_FLIP else flip + turn
         _, turned, _, _, turned_ok = fit_train(side, rate, echo_times, signal, stimulated_echoes, rician, scratch)
-        by_flip = (turned - rate) / TURN if turned_ok else 0.0
-        rate_sd = math.sqrt(noise_part * noise_part + (by_flip * refocusing * b1_sd[v]) ** 2)
+        by_flip = (turned - rate) / turn if turned_ok else 0.0
+        rate_sd = math.sqrt(noise_part * noise_part + (by_flip * flip_sd) ** 2)
         if plausible(rate, rate_sd, spacing, span):
             r2[v], sd[v], quality[v] = rate, rate_sd, math.sqrt(cost / (echoes - 2))
             s0[v] = noise_sd * math.exp(log_s0)
