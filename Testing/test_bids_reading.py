@@ -241,6 +241,16 @@ def test_every_row_of_the_input_table_becomes_its_scan(tree):
     assert ratios == pytest.approx([0.9, 0.95])  # tenths of a degree; percent
 
 
+def test_echoes_of_mpm_become_one_scan_a_flip_angle(tree):
+    for angle in (6, 20):
+        for echo in (1, 2):
+            name = f"sub-01_echo-{echo}_flip-{angle}_mt-off_MPM"
+            fields = {"FlipAngle": angle, "EchoTime": 0.002 * echo, "RepetitionTimeExcitation": 0.02, "MTState": False}
+            put(tree / "sub-01" / "anat", name, **fields)
+    scans = read_session(tree, "01").of(Role.SPOILED_GRE)
+    assert [scan.echo_times for scan in scans] == [(0.002, 0.004)] * 2
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

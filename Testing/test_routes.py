@@ -91,6 +91,11 @@ def test_a_multi_echo_scan_keeps_r2star_and_all_echoes_serve_r1():
     assert second.joint and second.maps == ("R1", "PD")
 
 
+def test_a_multi_echo_scan_of_one_echo_leaves_r2star_to_the_flip_angles():
+    first, second = planned(flip(3), flip(20), gre(Role.MULTI_ECHO_GRE, 1))
+    assert first.scan.role is Role.SPOILED_GRE and "R2star" in second.maps
+
+
 @pytest.mark.parametrize(
     ("options", "joint", "maps"),
     [

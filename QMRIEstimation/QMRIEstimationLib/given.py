@@ -59,4 +59,7 @@ def notes_of(given):
             "that its header gives; it was not registered."
         )
         if not result.sd.any():
-            yield f"{name}: came without a standard deviation, so that of {result.name} is unknown and shown as 0."
+            yield (
+                f"{name}: came without a standard deviation, so that of {result.name} is unknown and shown as 0, and "
+                "maps made with its help look more certain than they are."
+            )

@@ -147,9 +147,10 @@ def measured_noise(name, magnitude, phase, geometry):
 
 
 def _multi_echo_scans(session):
-    """The multi-echo scans; where there are none, the flip angles that have several echoes."""
-    several = [scan for scan in session.of(Role.SPOILED_GRE) if len(scan.echo_times) > 1]
-    return session.of(Role.MULTI_ECHO_GRE) or several
+    """The multi-echo scans; where none has two echoes, the flip angles that have, if any."""
+    several = [scan for scan in session.of(Role.MULTI_ECHO_GRE, Role.SPOILED_GRE) if len(scan.echo_times) > 1]
+    separate = [scan for scan in several if scan.role is Role.MULTI_ECHO_GRE]
+    return separate or several or session.of(Role.MULTI_ECHO_GRE)
 
 
 def _signal(scan):
@@ -162,14 +163,14 @@ def _signal(scan):
 
 def _left_out(session, scan):
     """A sentence when a choice was made among several multi-echo scans."""
-    others = [other.name for other in _multi_echo_scans(session) if other is not scan]
-    if not others:
-        return []
     if scan.role is Role.SPOILED_GRE:
         return [
             f"{scan.name}: serves as the multi-echo scan of the session, which has no other (phase counts first, then "
             "the number of echoes, then the signal); chi is made of its phase and all maps lie on its grid."
         ]
+    others = [other.name for other in session.of(Role.MULTI_ECHO_GRE) if other is not scan]
+    if not others:
+        return []
     return [
         f"{scan.name}: was chosen of {1 + len(others)} multi-echo scans (phase counts first, then the number of "
         f"echoes); not used: {', '.join(others)}."

@@ -79,11 +79,12 @@ def plan_relaxation(session, wanted, explicit, settings, multi_echo=None, known=
         return None
     names = asked + (["R2star"] if r2star else [])
     alone = train is not None or bool(cycles and "R1" in known)  # R2 does without a flip-angle series
-    for_flips = [name for name in names if name != "R2" or not ("R1" in known and alone)]
+    needing = [name for name in names if name != "R2" or not alone]  # the flip angles
     try:
-        usable = _usable_flips(session, flips, names, explicit) if for_flips else ()
+        without = "R1" in known and not needing
+        usable = () if without else _usable_flips(session, flips, needing or names, explicit and bool(needing))
     except InputError as error:
-        if not (alone and set(asked) <= {"R2"}):
+        if needing:
             raise
         usable = ()
         if flips:
