@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from bad_routes import given, put
 from bids_tree import R2STAR, SHAPE, make_bids_tree
-from QMRIEstimationLib import cli, flip_series, relaxation_plan
+from QMRIEstimationLib import cli, flip_series, relaxation_plan, transmit
 from QMRIEstimationLib.acquisition import Role, Scan, Session
 from QMRIEstimationLib.alignment import Place
-from QMRIEstimationLib.errors import InputError
+from QMRIEstimationLib.errors import InputError, Misaligned
 from QMRIEstimationLib.flip_series import FlipSeries
 from QMRIEstimationLib.geometry import Geometry
 from QMRIEstimationLib.io.nifti import read_image
@@ -211,6 +211,18 @@ def test_resume_gives_four_maps_and_says_how(resume):
 def test_r2star_alone_is_made_of_all_flip_angles_too(resume, tmp_path):
     raw, maps, _ = resume
     run(raw, tmp_path / "maps", "--maps", "R2star")
+    name = "sub-01/anat/sub-01_R2starmap.nii.gz"
+    assert np.array_equal(read_image(maps / name)[0], read_image(tmp_path / "maps" / name)[0])
+
+
+def test_a_transmit_scan_that_cannot_be_aligned_leaves_r2star(resume, tmp_path, monkeypatch, capsys):
+    def refuse(name, *_):
+        raise Misaligned(f"{name}: cannot be aligned.")
+
+    raw, maps, _ = resume
+    monkeypatch.setattr(transmit, "registered", refuse)
+    assert set(run(raw, tmp_path / "maps")) == {"R2star", "Chi"}
+    assert "TB1AFI.nii.gz: cannot be aligned; R1, PD were not made." in capsys.readouterr().err
     name = "sub-01/anat/sub-01_R2starmap.nii.gz"
     assert np.array_equal(read_image(maps / name)[0], read_image(tmp_path / "maps" / name)[0])
 

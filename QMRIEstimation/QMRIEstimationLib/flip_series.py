@@ -77,11 +77,8 @@ class FlipSeries(Gathering):
         if multi_echo.scan is scan:
             self.to_multi_echo = np.eye(4)
             return Place(scan.name, magnitude, scan.geometry, multi_echo.mask)
-        name, geometry, alone = (
-            multi_echo.scan.name,
-            multi_echo.scan.geometry,
-            Place(scan.name, magnitude, scan.geometry, None),
-        )
+        name, geometry = multi_echo.scan.name, multi_echo.scan.geometry
+        alone = Place(scan.name, magnitude, scan.geometry, None)
         found = registered(name, multi_echo.magnitude, geometry, alone, settings.registration)
         self.keep(name, found)
         self.to_multi_echo = found.ras_transform

@@ -57,18 +57,16 @@ def relaxation_maps(session, plan, multi_echo, settings, steps, given=MappingPro
         InputError, Cancelled.
     """
     steps.start(SERIES)
-    made, figures, b1, transmit = {}, {}, None, None
+    made, figures, b1, more = {}, {}, None, []
     plan, series = _gathered(session, plan, multi_echo, settings, steps)
     known = {name: series.here(result) for name, result in given.items()}
     series.r2star = known.get("R2star", series.r2star)
     if "R2star" in plan.maps:
         made["R2star"] = series.r2star = series.r2star_map()
-    notes = [*plan.notes, *series.notes]
-    if plan.relaxes:
-        steps.start("transmit field")
-        transmit = Transmit(session, series.place, settings)
-        b1, more = _rates(session, plan, series, transmit, known, made, settings, steps)
-        notes += [*b1.notes, *more]
+    transmit = _transmit(session, plan, series, made, more, settings, steps) if plan.relaxes else None
+    if transmit is not None:
+        b1, found = _rates(session, plan, series, transmit, known, made, settings, steps)
+        more += [*b1.notes, *found]
         figures["transmit_field"] = b1.method
         figures["b1_median_percent"] = round(float(np.median(100 * b1.b1[series.place.mask])), 2)
         if transmit.registration is not None:
@@ -82,8 +80,21 @@ def relaxation_maps(session, plan, multi_echo, settings, steps, given=MappingPro
         to_multi_echo=series.from_multi_echo,
         registrations=series.registrations,
         figures=figures,
-        notes=tuple(notes),
+        notes=(*plan.notes, *series.notes, *more),
     )
+
+
+def _transmit(session, plan, series, made, notes, settings, steps):
+    """Transmit; None and a note where its scan cannot be aligned but a map is made that does without."""
+    steps.start("transmit field")
+    try:
+        return Transmit(session, series.place, settings)
+    except Misaligned as error:
+        if plan.explicit or not made:
+            raise
+        lost = ", ".join(name for name in plan.maps if name not in made)
+        notes.append(f"{str(error).rstrip('.')}; {lost} were not made.")
+        return None
 
 
 def _gathered(session, plan, multi_echo, settings, steps):
