@@ -7,6 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 from bad_input import BAD_INPUTS
+from bad_routes import BAD_ROUTES
 from bids_tree import ECHO_TIMES, FIELDS, SHAPE, image_of, make_bids_tree, matrix, save, signal, write_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,7 +41,7 @@ def put(folder, name, array=None, **fields):
     write_json(folder / f"{name}.json", fields)
 
 
-@pytest.mark.parametrize("case", BAD_INPUTS, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", (*BAD_INPUTS, *BAD_ROUTES), ids=lambda case: case.name)
 def test_malformed_input_ends_in_its_sentence(case, tmp_path):
     bids_dir = make_bids_tree(tmp_path / "bids")
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -238,6 +239,39 @@ def test_every_row_of_the_input_table_becomes_its_scan(tree):
     assert cycles == pytest.approx(np.deg2rad([0, 90, 180, 270]))  # from the label where the sidecar is silent
     ratios = sorted(float(scan.read()[0].max()) for scan in session.of(Role.B1_MAP))
     assert ratios == pytest.approx([0.9, 0.95])  # tenths of a degree; percent
+
+
+def test_echoes_of_mpm_become_one_scan_a_flip_angle(tree):
+    for angle in (6, 20):
+        for echo in (1, 2):
+            name = f"sub-01_echo-{echo}_flip-{angle}_mt-off_MPM"
+            fields = {"FlipAngle": angle, "EchoTime": 0.002 * echo, "RepetitionTimeExcitation": 0.02, "MTState": False}
+            put(tree / "sub-01" / "anat", name, **fields)
+    scans = read_session(tree, "01").of(Role.SPOILED_GRE)
+    assert [scan.echo_times for scan in scans] == [(0.002, 0.004)] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("echo-1_flip-1_TB1EPI", "stimulated echoes (EPI) are not read"),
+        ("TB1SRGE", "Sa2RAGE is not read"),
+        ("acq-plus_TB1BS", "Bloch-Siegert"),
+        ("acq-b1_TB1TFL", "acq-b1 is neither famp"),
+        ("flip-1_mt-on_MPM", "magnetization transfer"),
+    ],
+)
+def test_scan_that_is_not_read_is_named(name, words, tree):
+    put(tree / "sub-01" / ("anat" if "MPM" in name else "fmap"), f"sub-01_{name}", FlipAngle=60)
+    (note,) = [note for note in read_session(tree, "01").notes if name in note]
+    assert words in note and "not used" in note
+
+
+def test_siemens_flip_angle_map_becomes_a_ratio(tree):
+    stored = np.full(SHAPE, 2048 + 2048 * 54 / 180, np.float32)  # 54 degrees
+    put(tree / "sub-01" / "fmap", "sub-01_acq-famp_TB1RFM", stored, FlipAngle=60)
+    (scan,) = read_session(tree, "01").of(Role.B1_MAP)
+    np.testing.assert_allclose(scan.read()[0], 0.9, rtol=1e-3)
 
 
 def test_transmit_map_that_is_no_ratio_is_refused(tree):

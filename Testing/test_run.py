@@ -13,6 +13,7 @@ import nibabel
 import numpy as np
 import pytest
 from bad_input import BAD_INPUTS
+from bad_routes import BAD_ROUTES
 from bids_tree import R2STAR, make_bids_tree
 from QMRIEstimationLib import cli, participant
 
@@ -96,7 +97,10 @@ def test_log_holds_inputs_parameters_and_versions(results):
     assert log["outputs"]
 
 
-@pytest.mark.parametrize("case", [c for c in BAD_INPUTS if c.stage != "drawing"], ids=lambda case: case.name)
+ALL_BAD = [case for case in (*BAD_INPUTS, *BAD_ROUTES) if case.stage != "drawing"]
+
+
+@pytest.mark.parametrize("case", ALL_BAD, ids=lambda case: case.name)
 def test_bad_input_ends_in_one_sentence_and_harms_no_other_subject(case, clean, tmp_path, capsys):
     raw = tmp_path / "raw"
     shutil.copytree(clean, raw)

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from QMRIEstimationLib.acquisition import Role
 from QMRIEstimationLib.phantom.epg import afi_steady_state, spoiled_steady_state
 from QMRIEstimationLib.phantom.gadolinium import gadolinium_uptake
-from QMRIEstimationLib.phantom.protocol import default_protocol
+from QMRIEstimationLib.phantom.protocol import PROTOCOLS, default_protocol
 from QMRIEstimationLib.phantom.sequences import B1_AXIS, SpoiledGre, bssfp_coefficients, bssfp_signal
+from QMRIEstimationLib.phantom.spin_echo import MultiSpinEcho, isochromat_train
 from QMRIEstimationLib.phantom.transfer import EXCHANGE_RATE, longitudinal_factors
+from QMRIEstimationLib.relaxometry.spin_echo_table import echo_train
 from scipy.optimize import brentq
 
 DEGREE = math.pi / 180
@@ -250,11 +252,31 @@ def test_gadolinium_raises_rates_and_chi(field_strength):
     assert 0.1 * uptake.chi > 0.02  # more than a rim
 
 
+@pytest.mark.parametrize("angle", [180.0, 150.0, 120.0])
+def test_spin_echo_train_of_isochromats_is_that_of_extended_phase_graphs(angle):
+    isochromats, graph = np.empty(10), np.empty(10)
+    isochromat_train(1.0, np.pi / 2, np.deg2rad(angle), 0.01, 0.13, np.empty((3, 96)), isochromats)
+    echo_train(np.deg2rad(angle), 0.13, 0.01, graph)
+    np.testing.assert_allclose(np.abs(isochromats), graph, rtol=1e-9)
+
+
+def test_spin_echoes_saturate_as_the_repetition_time_tells():
+    r1, r2 = np.array([1.0]), np.array([13.0])
+    echo = MultiSpinEcho(2.0, (0.01,)).amplitudes(r1, r2, 0)[0, np.argmin(np.abs(B1_AXIS - 1))]
+    # the refocusing pulse inverts what recovered until then, 5 ms of R1
+    assert echo == pytest.approx((1 - np.exp(-1.99)) * np.exp(-0.13), rel=2e-3)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("field_strength", [1.5, 3.0, 7.0])
-def test_protocol_has_every_scan_with_echoes_within_the_repetition(field_strength):
-    protocol = default_protocol(field_strength)
-    assert {scan.role for scan in protocol} >= set(Role) - {Role.SPIN_ECHO, Role.DOUBLE_ANGLE, Role.B1_MAP}
-    for scan in protocol:
+def test_protocol_has_every_scan_with_echoes_within_the_repetition(field_strength, protocol):
+    scans = default_protocol(field_strength, protocol)
+    never = {Role.DOUBLE_ANGLE, Role.B1_MAP}
+    without = {"standard": {Role.SPIN_ECHO}, "spin-echo": {Role.BSSFP}}
+    without["resume"] = {Role.SPIN_ECHO, Role.BSSFP, Role.MULTI_ECHO_GRE}
+    assert {scan.role for scan in scans} == set(Role) - never - without[protocol]
+    assert sum(scan.reference for scan in scans) == 1
+    for scan in scans:
         echoes = scan.sequence.echo_times
         repetition = getattr(scan.sequence, "repetition_time", None) or min(scan.sequence.repetition_times)
         assert list(echoes) == sorted(echoes)

@@ -84,6 +84,7 @@ class Session:
         scans: all usable scans.
         brain_mask, lesions, tissue: None or a function returning (array [k, j, i], Geometry); tissue returns the
             label names as third item.
+        ready: name of a map -> function returning it as maps.QuantitativeMap on its own grid, for maps that are given.
         notes: sentences about the session as a whole.
     """
 
@@ -93,6 +94,7 @@ class Session:
     brain_mask: Callable | None = None
     lesions: Callable | None = None
     tissue: Callable | None = None
+    ready: dict = field(default_factory=dict)
     sources: tuple = ()
     notes: tuple = ()
 

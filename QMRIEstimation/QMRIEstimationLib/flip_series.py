@@ -3,10 +3,13 @@
 import numpy as np
 
 from .acquisition import acquisition_parameters
-from .alignment import Place, motion_note, moved, registered
+from .alignment import Place, moved, moved_map, registered
+from .gathering import Gathering
 from .maps import QuantitativeMap
-from .multi_echo import brain_of, measured_noise
+from .multi_echo import FOREGROUND, brain_of, measured_noise
 from .receive_settings import receive_differences
+from .relaxometry.dephasing import field_differences
+from .relaxometry.estatics import ESTATICS, fit_estatics
 from .relaxometry.r1 import R1_METHODS, fit_r1
 from .relaxometry.spoiling import RfSpoiling, default_increment, typical_r2
 from .resample import nearest_on_grid, on_grid
@@ -14,51 +17,113 @@ from .transmit import TransmitField
 
 FLUID_R2STAR = 6.0  # 1/s; slower is fluid, half as much as the slowest tissue at 1.5 T
 WATER_R2 = 0.6  # 1/s, of cerebrospinal fluid
+SAME_ECHO = 1e-5  # s; decays by less than the noise in between
 
 
-class FlipSeries:
-    """The flip angles of one session on one grid."""
+class FlipSeries(Gathering):
+    """The flip angles of one session on one grid.
 
-    def __init__(self, session, flips, multi_echo, settings, steps):
+    Attributes:
+        scans: ascending flip angle. joint: EstaticsFit of all echoes, or None where the first ones alone are used.
+        magnitude, levels, shared_sd: amplitudes for `fit_r1` with their uncertainty. fitted: where R1 can be fitted.
+    """
+
+    def __init__(self, session, flips, multi_echo, settings, steps, joint=False):
+        super().__init__()
         self.scans = flips
-        last = flips[-1]  # the largest flip angle has the contrast that registers best
-        images = [scan.read()[0][0] for scan in flips]
         self.notes = [note for scan in flips for note in scan.notes]
         gain = receive_differences({scan.name: scan.header for scan in flips})
         self.notes += gain.corrected
-        images = [image * np.float32(gain.intensity_factors[s.name]) for s, image in zip(flips, images, strict=True)]
+        images = [self._images(scan, gain.intensity_factors[scan.name], joint) for scan in flips]
         self.flip_angles = [gain.flip_angle_factors[scan.name] * scan.flip_angle for scan in flips]
         self.noise = [
-            measured_noise(scan.name, i[None], None, scan.geometry) for scan, i in zip(flips, images, strict=True)
+            measured_noise(scan.name, echoes, None, scan.geometry) for scan, echoes in zip(flips, images, strict=True)
         ]
-        self.registrations, self.from_multi_echo = {}, None
-        place = Place(last.name, images[-1], last.geometry, None)
-        if multi_echo is not None:
-            scan = multi_echo.scan
-            found = registered(scan.name, multi_echo.magnitude, scan.geometry, place, settings.registration)
-            self.keep(scan.name, found)
-            self.from_multi_echo = np.linalg.inv(found.ras_transform)
-            mask = nearest_on_grid(multi_echo.mask, scan.geometry, last.geometry, found.ras_transform).astype(bool)
-        else:
-            mask, mask_notes = brain_of(session, last.name, images[0], last.geometry, settings)
-            self.notes += mask_notes
-        self.place = Place(place.name, place.magnitude, place.geometry, mask)
-        for number, (scan, image) in enumerate(zip(flips[:-1], images[:-1], strict=True)):
+        # The grid is that of the scan that gives chi, whose phase stays as it is; else of the largest flip angle,
+        # which has the contrast that registers best.
+        own = multi_echo is not None and multi_echo.scan in flips
+        self.first = flips.index(multi_echo.scan) if own else len(flips) - 1
+        self.place = self._place(session, images[self.first][0], multi_echo, settings)
+        for number, scan in enumerate(flips):
+            if number == self.first:
+                continue
             steps.report((number + 1) / len(flips), f"registering {scan.name}")
-            found = registered(scan.name, image, scan.geometry, self.place, settings.registration)
+            found = registered(scan.name, images[number][0], scan.geometry, self.place, settings.registration)
             self.keep(scan.name, found)
-            images[number] = moved(image, scan.geometry, self.place, found)
-        self.magnitude = np.stack(images)
+            images[number] = np.stack([moved(echo, scan.geometry, self.place, found) for echo in images[number]])
         if any(scan.is_2d for scan in flips):
             self.notes.append(
-                f"{last.name}: is a 2-D scan, whose slice profile makes R1 and PD uncertain; 3-D is needed."
+                f"{self.place.name}: is a 2-D scan, whose slice profile makes R1 and PD uncertain; 3-D is needed."
             )
         self.spoiling = self._spoiling()
+        self.joint = self._joint(images, multi_echo, settings, steps) if joint else None
+        self.magnitude, self.levels, self.shared_sd, self.fitted = self._amplitudes(images)
+        if multi_echo is not None and multi_echo.r2star is not None:
+            self.r2star = moved_map(multi_echo.r2star, self.place.geometry, self.to_multi_echo)
 
-    def keep(self, name, found):
-        """Remember a registration and say what had moved."""
-        self.registrations[name] = found
-        self.notes += motion_note(name, found)
+    @staticmethod
+    def _images(scan, factor, joint):
+        """Magnitude [echo, k, j, i] at the gain of the first scan; the first echo alone where one is used."""
+        magnitude = scan.read()[0]
+        return (magnitude if joint else magnitude[:1]) * np.float32(factor)
+
+    def _place(self, session, magnitude, multi_echo, settings):
+        """The grid of the series, with the brain of the multi-echo scan, to which it is registered."""
+        scan = self.scans[self.first]
+        if multi_echo is None:
+            mask, mask_notes = brain_of(session, scan.name, magnitude, scan.geometry, settings)
+            self.notes += mask_notes
+            return Place(scan.name, magnitude, scan.geometry, mask)
+        if multi_echo.scan is scan:
+            self.to_multi_echo = np.eye(4)
+            return Place(scan.name, magnitude, scan.geometry, multi_echo.mask)
+        name, geometry = multi_echo.scan.name, multi_echo.scan.geometry
+        alone = Place(scan.name, magnitude, scan.geometry, None)
+        found = registered(name, multi_echo.magnitude, geometry, alone, settings.registration)
+        self.keep(name, found)
+        self.to_multi_echo = found.ras_transform
+        mask = nearest_on_grid(multi_echo.mask, geometry, scan.geometry, self.to_multi_echo).astype(bool)
+        return Place(scan.name, magnitude, scan.geometry, mask)
+
+    def _joint(self, images, multi_echo, settings, steps):
+        """EstaticsFit of all echoes, wherever all flip angles have signal; with the field of the multi-echo scan."""
+        dephasing, field = None, None if multi_echo is None else multi_echo.images.get("total_field")
+        geometry = self.place.geometry
+        if field is not None and settings.r2star.gradient_correction:
+            here, known = on_grid(field, multi_echo.scan.geometry, geometry, self.to_multi_echo, multi_echo.mask)
+            dephasing = field_differences(here, known, geometry)
+        self.dephased = dephasing is not None
+        lit = [echoes[0] > FOREGROUND * noise for echoes, noise in zip(images, self.noise, strict=True)]
+        return fit_estatics(
+            images,
+            [scan.echo_times for scan in self.scans],
+            self.noise,
+            np.logical_and.reduce(lit),
+            settings.r2star,
+            dephasing,
+            progress=steps.report,
+            cancelled=steps.cancelled,
+        )
+
+    def _amplitudes(self, images):
+        """Amplitudes [flip, k, j, i], their noise, the SD they share, and where they are known.
+
+        Where the echoes could not be fitted together the first ones stand in: decay that is common to all flip angles
+        leaves R1 as it is.
+        """
+        first, joint = np.stack([echoes[0] for echoes in images]), self.joint
+        if joint is None:
+            return first, self.noise, None, self.place.mask
+        times = [scan.echo_times[0] for scan in self.scans]
+        whole = joint.valid | (max(times) - min(times) > SAME_ECHO)
+        own = np.float32(self.noise)[:, None, None, None]
+        levels = np.where(whole, joint.amplitude_sd, own)
+        return (
+            np.where(whole, joint.amplitude, first),
+            levels,
+            joint.shared_sd,
+            self.place.mask & (joint.valid | ~whole),
+        )
 
     def _spoiling(self):
         increments = []
@@ -76,13 +141,14 @@ class FlipSeries:
             self.magnitude,
             self.flip_angles,
             [scan.repetition_time for scan in self.scans],
-            self.noise,
-            self.place.mask,
+            self.levels,
+            self.fitted,
             b1.b1,
             settings.r1,
             spoiling=self.spoiling,
             r2=r2,
             b1_sd=b1.sd,
+            shared_sd=self.shared_sd,
             progress=steps.report,
             cancelled=steps.cancelled,
         )
@@ -92,55 +158,67 @@ class FlipSeries:
         b1 = transmit.field(fit.r1, fit.sd, r2)
         return b1, self.fit(b1, r2, settings, steps)
 
-    def field_from_maps(self, transmit, fit, r2, multi_echo, settings, steps):
+    def field_from_maps(self, transmit, fit, r2, settings, steps):
         """TransmitField where no scan measures it."""
-        r2star = None
-        if multi_echo is not None and multi_echo.r2star is not None:
-            rate, known = self.from_multi_echo_grid(multi_echo)
-            r2star = np.where(known, rate, 0).astype(np.float32)
+        r2star = None if self.r2star is None else self.r2star.values
         sure = np.zeros(self.place.geometry.shape, np.float32)
 
         def refit(b1):
             return self.fit(TransmitField(b1, sure, False, ""), r2, settings, steps).r1
 
-        return transmit.from_maps(fit, refit, (self.place.magnitude, self.noise[-1]), r2star)
+        return transmit.from_maps(fit, refit, (self.place.magnitude, self.noise[self.first]), r2star)
 
-    def transverse_rates(self, fit, multi_echo):
+    def transverse_rates(self, fit):
         """R2 (1/s) as far as it is known without a scan for it: typical of R1, but that of water where R2* is low.
 
         Slow and fast R2 both can explain the signal of fluid, each with an R1 of its own; R2* decides.
         """
         r2 = typical_r2(fit.r1)
-        if multi_echo is not None and multi_echo.r2star is not None:
-            rate, known = self.from_multi_echo_grid(multi_echo)
-            r2 = np.where(known & (rate < FLUID_R2STAR), WATER_R2, r2)
+        if self.r2star is not None:
+            r2 = np.where(self.r2star.valid & (self.r2star.values < FLUID_R2STAR), WATER_R2, r2)
         return np.where(fit.valid, r2, 0).astype(np.float32)
-
-    def from_multi_echo_grid(self, multi_echo):
-        """R2* on the grid of the series and where it is valid."""
-        transform = self.registrations[multi_echo.scan.name].ras_transform
-        r2star = multi_echo.r2star
-        return on_grid(r2star.values, multi_echo.scan.geometry, self.place.geometry, transform, r2star.valid)
 
     @property
     def sources(self):
         """Names of the files of the series."""
         return tuple(source for scan in self.scans for source in scan.sources)
 
-    def parameters(self, b1):
+    def parameters(self, b1=None):
         """What the sidecar of every map from this series says."""
         first = acquisition_parameters(self.scans[0])
         first.pop("RepetitionTimeExcitation")  # said below for all scans
         times = [scan.repetition_time for scan in self.scans]
         increments = () if self.spoiling is None else np.round(np.degrees(self.spoiling.increment), 6).tolist()
         angles = {"FlipAngle": [round(float(np.degrees(angle)), 6) for angle in self.flip_angles]}
+        used = slice(None) if self.joint is not None else slice(1)
+        echoes = [acquisition_parameters(scan).get("EchoTime", [])[used] for scan in self.scans]
+        same = all(own == echoes[0] for own in echoes)
+        first |= {"EchoTime": echoes[0]} if same else {"EchoTimes": echoes}
         varying = _one_or_list("RepetitionTimeExcitation", times) | _one_or_list("SpoilingRFPhaseIncrement", increments)
-        return first | angles | varying | {"TransmitField": b1.method}
+        return first | angles | varying | ({} if b1 is None else {"TransmitField": b1.method})
+
+    def r2star_map(self):
+        """QuantitativeMap of the R2* that all flip angles share."""
+        fit = self.joint
+        return QuantitativeMap(
+            name="R2star",
+            values=fit.r2star,
+            sd=fit.sd,
+            quality=fit.quality,
+            valid=fit.valid,
+            geometry=self.place.geometry,
+            algorithm=ESTATICS.title + ("; macroscopic field gradient in the model" if self.dephased else ""),
+            reference=ESTATICS.reference,
+            quality_meaning=ESTATICS.quality_meaning,
+            parameters=self.parameters(),
+            sources=self.sources,
+        )
 
     def r1_map(self, fit, b1, settings):
         """QuantitativeMap of R1."""
         method = R1_METHODS[settings.r1.method]
         corrected = self.spoiling is not None and settings.r1.spoiling_correction
+        at_zero = "" if self.joint is None else f"; amplitudes at echo time 0: {ESTATICS.title}"
         return QuantitativeMap(
             name="R1",
             values=fit.r1,
@@ -149,8 +227,9 @@ class FlipSeries:
             valid=fit.valid,
             geometry=self.place.geometry,
             algorithm=f"{method.title}; transmit field: {b1.method}; RF spoiling "
-            + ("by extended phase graphs" if corrected else "not corrected"),
-            reference=method.reference,
+            + ("by extended phase graphs" if corrected else "not corrected")
+            + at_zero,
+            reference=method.reference + (f"; {ESTATICS.reference}" if at_zero else ""),
             quality_meaning=method.quality_meaning,
             parameters=self.parameters(b1),
             sources=self.sources + b1.sources,

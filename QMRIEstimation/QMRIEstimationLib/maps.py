@@ -14,13 +14,14 @@ class QuantitativeMap:
 
     Attributes:
         name: R1, R2, R2star, PD or Chi.
-        values, sd: float32 [k, j, i] in `unit`, one standard deviation; 0 where not valid.
+        values, sd: float32 [k, j, i] in `unit`; 0 where not valid, and 0 everywhere for an SD that is not known.
         quality: float32 [k, j, i], what `quality_meaning` says.
         valid: bool [k, j, i].
         algorithm, reference: method and paper, for the sidecar.
         parameters: acquisition parameters used, in BIDS names and units.
         sources: names of what it was made from.
         notes: sentences for the report (what was corrected, what is doubtful).
+        sd_meaning: what `sd` is.
     """
 
     name: str
@@ -35,6 +36,7 @@ class QuantitativeMap:
     parameters: dict = field(default_factory=dict)
     sources: tuple = ()
     notes: tuple = ()
+    sd_meaning: str = "one standard deviation, propagated from the measured noise"
 
     def __post_init__(self):
         check_same_shape(values=self.values, sd=self.sd, quality=self.quality, valid=self.valid)

@@ -17,6 +17,7 @@ from .relaxometry.r2star import R2STAR_METHODS, fit_r2star
 from .resample import nearest_on_grid
 
 MAPS = ("R2star", "Chi")
+WHITE_MATTER_R1 = 1.0  # 1/s, for telling which flip angle gives most signal
 FOREGROUND = 3.0  # R2* is fitted where the first echo exceeds this many noise SDs; the fit judges the rest itself
 
 
@@ -63,16 +64,17 @@ def plan_multi_echo(session, wanted, explicit):
     Raises:
         InputError: a map that was asked for cannot be made, or the phase is there but cannot be used.
     """
-    scans = session.of(Role.MULTI_ECHO_GRE)
+    scans = _multi_echo_scans(session)
     asked = [name for name in MAPS if name in wanted]
     if not scans:
         if asked and explicit:
             raise InputError(
                 f"sub-{session.subject}: no multi-echo GRE was found, {' and '.join(asked)} need "
-                "anat/*_echo-<n>_MEGRE.nii.gz; add it, or ask for other maps with --maps."
+                "anat/*_echo-<n>_MEGRE.nii.gz or several echoes of each flip angle "
+                "(anat/*_echo-<n>_flip-<n>_VFA.nii.gz); add them, or ask for other maps with --maps."
             )
         return None
-    scan = max(scans, key=lambda scan: (scan.has_phase, len(scan.echo_times)))
+    scan = max(scans, key=lambda scan: (scan.has_phase, len(scan.echo_times), _signal(scan)))
     chi = _wants_chi(scan, wanted, explicit)
     enough = len(scan.echo_times) >= 2
     if "R2star" in wanted and not enough and (explicit or not chi):
@@ -83,11 +85,12 @@ def plan_multi_echo(session, wanted, explicit):
     return MultiEchoPlan(scan, "R2star" in wanted and enough, chi)
 
 
-def multi_echo_maps(session, plan, settings, steps):
+def multi_echo_maps(session, plan, settings, steps, r2star=None):
     """MultiEcho of a plan.
 
     Args:
         session: acquisition.Session. plan: MultiEchoPlan. settings: settings.Settings. steps: steps.Steps.
+        r2star: QuantitativeMap on the grid of the scan when it is given, which then is not estimated; else None.
     Raises:
         InputError, Cancelled.
     """
@@ -116,8 +119,7 @@ def multi_echo_maps(session, plan, settings, steps):
         notes += fieldmap.notes
         images = {"wrapped_phase": phase[-1], "field_residual": fieldmap.residual}
 
-    r2star = None
-    if "R2*" in plan.steps:
+    if r2star is None and "R2*" in plan.steps:
         steps.start("R2*")
         r2star, r2star_notes = _r2star(scan, magnitude, noise, fieldmap, mask, settings, steps)
         notes += r2star_notes
@@ -144,8 +146,28 @@ def measured_noise(name, magnitude, phase, geometry):
         raise InputError(f"{name}: {str(error).removeprefix('noise_sd: ')}") from error
 
 
+def _multi_echo_scans(session):
+    """The multi-echo scans; where none has two echoes, the flip angles that have, if any."""
+    several = [scan for scan in session.of(Role.MULTI_ECHO_GRE, Role.SPOILED_GRE) if len(scan.echo_times) > 1]
+    separate = [scan for scan in several if scan.role is Role.MULTI_ECHO_GRE]
+    return separate or several or session.of(Role.MULTI_ECHO_GRE)
+
+
+def _signal(scan):
+    """Signal of white matter for M0 = 1 (Ernst formula), 0 where flip angle or repetition time are unknown."""
+    if scan.flip_angle is None or scan.repetition_time is None:
+        return 0.0
+    e1 = np.exp(-WHITE_MATTER_R1 * scan.repetition_time)
+    return float(np.sin(scan.flip_angle) * (1 - e1) / (1 - e1 * np.cos(scan.flip_angle)))
+
+
 def _left_out(session, scan):
     """A sentence when a choice was made among several multi-echo scans."""
+    if scan.role is Role.SPOILED_GRE:
+        return [
+            f"{scan.name}: serves as the multi-echo scan of the session, which has no other (phase counts first, then "
+            "the number of echoes, then the signal); chi is made of its phase and all maps lie on its grid."
+        ]
     others = [other.name for other in session.of(Role.MULTI_ECHO_GRE) if other is not scan]
     if not others:
         return []

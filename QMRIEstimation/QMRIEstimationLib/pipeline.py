@@ -5,12 +5,14 @@ import numpy as np
 from .acquisition import Role
 from .alignment import moved_map
 from .errors import InputError, Misaligned
+from .given import given_maps, notes_of, placed
 from .maps import Estimate
 from .multi_echo import multi_echo_maps, plan_multi_echo
-from .relaxation import MAPS as RELAXATION_MAPS
-from .relaxation import ROLES as RELAXATION_ROLES
-from .relaxation import plan_relaxation, relaxation_maps
-from .resample import on_grid
+from .relaxation import relaxation_maps
+from .relaxation_plan import MAPS as RELAXATION_MAPS
+from .relaxation_plan import ROLES as RELAXATION_ROLES
+from .relaxation_plan import plan_relaxation
+from .resample import nearest_on_grid, on_grid
 from .settings import Settings
 from .steps import Steps
 
@@ -32,37 +34,45 @@ def estimate(session, maps=None, settings=Settings(), progress=None, cancelled=N
         settings: every parameter of every step.
         progress, cancelled: optional callbacks, progress(fraction, text) and cancelled().
     Returns:
-        maps.Estimate on the grid of the multi-echo scan, or of the flip-angle series when there is none.
+        maps.Estimate on the grid of the multi-echo scan; else of the flip-angle series, else of the spin echo, else of
+        a map that is given.
     Raises:
         InputError: a map that was asked for cannot be made, or data that are there cannot be used.
         Cancelled: the user asked to stop.
     """
     wanted, explicit = tuple(maps or MAPS), maps is not None
+    given = given_maps(session, wanted, settings.ready)
+    sought = tuple(name for name in wanted if name not in given)
     # PD needs R2* and every map the brain, so the multi-echo scan is read whenever it is there.
-    first = plan_multi_echo(session, wanted, explicit)
-    second = plan_relaxation(session, wanted, explicit)
-    if first is None and second is None:
+    first = plan_multi_echo(session, sought, explicit)
+    second = plan_relaxation(session, sought, explicit, settings, None if first is None else first.scan, given)
+    if first is None and second is None and not given:
         raise InputError(
-            f"sub-{session.subject}: no multi-echo GRE was found and no flip-angle series, expected "
-            "anat/*_echo-<n>_MEGRE.nii.gz or anat/*_flip-<n>_VFA.nii.gz; add them, or leave the subject out with "
-            "--participant-label."
+            f"sub-{session.subject}: no multi-echo GRE was found, no flip-angle series and no multi-echo spin echo, "
+            "expected anat/*_echo-<n>_MEGRE.nii.gz, anat/*_flip-<n>_VFA.nii.gz or anat/*_echo-<n>_MESE.nii.gz; add "
+            "them, or leave the subject out with --participant-label."
         )
     steps = Steps(progress, cancelled, [name for plan in (first, second) if plan for name in plan.steps])
-    multi_echo = None if first is None else multi_echo_maps(session, first, settings, steps)
-    relaxation, notes = None, list(session.notes)
+    notes = [*session.notes, *notes_of(given)]
+    multi_echo, relaxation = None, None
+    if first is not None:
+        r2star = moved_map(given["R2star"], first.scan.geometry, None) if "R2star" in given else None
+        multi_echo = multi_echo_maps(session, first, settings, steps, r2star)
     if second is not None:
         try:
-            relaxation = relaxation_maps(session, second, multi_echo, settings, steps)
+            relaxation = relaxation_maps(session, second, multi_echo, settings, steps, given)
         except Misaligned as error:
             if explicit or multi_echo is None:
                 raise
-            notes.append(f"{str(error).rstrip('.')}; {', '.join(second.maps)} were not made.")
+            lost = [name for name in second.maps if name not in multi_echo.maps]
+            notes.append(f"{str(error).rstrip('.')}; {', '.join(lost)} were not made.")
     steps.finish()
-    return _together(session, multi_echo, relaxation, notes, steps.seconds)
+    taken = {name: result for name, result in given.items() if name in wanted}
+    return _together(session, multi_echo, relaxation, taken, notes, steps.seconds)
 
 
-def _together(session, multi_echo, relaxation, notes, seconds):
-    """One Estimate of both parts."""
+def _together(session, multi_echo, relaxation, given, notes, seconds):
+    """One Estimate of both parts and of the maps that are given."""
     made, images, figures, registrations = {}, {}, {}, {}
     if multi_echo is not None:
         geometry, magnitude, mask = multi_echo.scan.geometry, multi_echo.magnitude, multi_echo.mask
@@ -70,16 +80,19 @@ def _together(session, multi_echo, relaxation, notes, seconds):
         images |= multi_echo.images
         figures |= multi_echo.figures
         notes += multi_echo.notes
-    else:
+    elif relaxation is not None:
         geometry, magnitude, mask = relaxation.geometry, relaxation.magnitude, relaxation.mask
+    else:
+        geometry, magnitude, mask = _place_of(session, given)
     if relaxation is not None:
         transform = relaxation.to_multi_echo
         made |= {name: moved_map(result, geometry, transform) for name, result in relaxation.maps.items()}
-        if relaxation.b1.measured:
+        if relaxation.b1 is not None and relaxation.b1.measured:
             images["transmit_field"] = 100 * on_grid(relaxation.b1.b1, relaxation.geometry, geometry, transform)[0]
         figures |= relaxation.figures
         notes += relaxation.notes
         registrations = relaxation.registrations
+    made |= {name: placed(result, geometry, mask) for name, result in given.items()}
     made = {name: made[name] for name in MAPS if name in made}
     figures |= {f"{name}_median": median for name, m in made.items() if (median := _median(m, mask)) is not None}
     return Estimate(
@@ -94,6 +107,15 @@ def _together(session, multi_echo, relaxation, notes, seconds):
         timings=seconds,
         registrations=registrations,
     )
+
+
+def _place_of(session, given):
+    """Grid, picture and brain where there is nothing but given maps: those of the first one."""
+    first = next(given[name] for name in MAPS if name in given)
+    if session.brain_mask is None:
+        return first.geometry, first.values, first.valid
+    mask = nearest_on_grid(*session.brain_mask(), first.geometry).astype(bool)
+    return first.geometry, first.values, mask
 
 
 def _median(result, mask):

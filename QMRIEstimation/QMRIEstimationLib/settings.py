@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import InputError
+from .given import ReadyOptions
 from .mask import MaskOptions
 from .parameters import Options, from_table
 from .qsm.chain import QsmOptions
@@ -15,6 +16,7 @@ from .relaxometry.bssfp import R2Options
 from .relaxometry.pd import PdOptions
 from .relaxometry.r1 import R1Options
 from .relaxometry.r2star import R2starOptions
+from .relaxometry.spin_echo import SpinEchoOptions
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,14 @@ class Settings(Options):
     """All option sets; the names are the tables of the TOML file."""
 
     mask: MaskOptions = MaskOptions()
+    ready: ReadyOptions = ReadyOptions()
     registration: RegistrationOptions = RegistrationOptions()
     r2star: R2starOptions = R2starOptions()
     b1: B1Options = B1Options()
     b1_free: InformationOptions = InformationOptions()
     r1: R1Options = R1Options()
     r2: R2Options = R2Options()
+    spin_echo: SpinEchoOptions = SpinEchoOptions()
     pd: PdOptions = PdOptions()
     qsm: QsmOptions = QsmOptions()
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from ..acquisition import Role, Session
 from ..errors import InputError
-from .derivatives_input import drawings
+from .derivatives_input import derivative_images, drawings
 from .names import images_in
+from .ready_maps import ready_maps
 from .scans import ROLES, build_scan
 
 FOLDERS = ("anat", "fmap")
@@ -65,6 +66,12 @@ def read_session(bids_dir, subject, session="", derivatives=None, needed=None):
         if not {"desc", "space"} & set(file.entities):  # somebody's results among the raw data
             series.setdefault(_series(file), []).append(file)
     scans, notes = [], []
+    if (
+        needed
+        and Role.MULTI_ECHO_GRE in needed
+        and not {"MEGRE", "T2starw"} & {files[0].suffix for files in series.values()}
+    ):
+        needed = (*needed, Role.SPOILED_GRE)  # whose echoes serve instead
     for files in series.values():
         try:
             scan, note = build_scan(files, bids_dir)
@@ -76,8 +83,11 @@ def read_session(bids_dir, subject, session="", derivatives=None, needed=None):
             scan, note = None, f"{str(error).rstrip('.')}; until then the scan is not used."
         scans += [scan] if scan is not None else []
         notes += [note] if note else []
-    brain_mask, lesions, tissue, found, more = drawings(bids_dir, subject, session, derivatives)
-    return Session(subject, session, tuple(scans), brain_mask, lesions, tissue, found, (*notes, *more))
+    images = derivative_images(bids_dir, subject, session, derivatives)
+    brain_mask, lesions, tissue, found, more = drawings(images, bids_dir)
+    ready, doubts = ready_maps(images, bids_dir)
+    notes = (*notes, *more, *doubts)
+    return Session(subject, session, tuple(scans), brain_mask, lesions, tissue, ready, found, notes)
 
 
 def _series(file):

@@ -110,7 +110,7 @@ def write_estimate(folder, estimate):
         }
         stem = f"anat/{name}"
         _image(folder, f"{stem}_{map_name}map", result.values, result.geometry, described)
-        uncertainty = described | {"Description": "one standard deviation, propagated from the measured noise"}
+        uncertainty = described | {"Description": result.sd_meaning}
         _image(folder, f"{stem}_desc-uncertainty_{map_name}map", result.sd, result.geometry, uncertainty)
         quality = described | {"Units": "arbitrary", "Description": result.quality_meaning}
         _image(folder, f"{stem}_desc-quality_{map_name}map", result.quality, result.geometry, quality)

@@ -23,18 +23,26 @@ FREESURFER = {  # FreeSurfer and SynthSeg number the same
 }  # fmt: skip
 
 
-def drawings(bids_dir, subject, session, derivatives=None):
-    """Brain mask, lesions and tissue labels of one visit, from the first derivative that has each.
+def derivative_images(bids_dir, subject, session, derivatives=None):
+    """(top of the derivative, BidsFile) of every image of one visit, in the space it was scanned in.
 
     Args:
         derivatives: name -> folder; None for every folder in `bids_dir/derivatives` but this program's own results.
+    """
+    folders = _folders(bids_dir) if derivatives is None else [Path(folder) for folder in derivatives.values()]
+    return [(root, file) for root in folders for file in _images(root, subject, session)]
+
+
+def drawings(files, bids_dir):
+    """Brain mask, lesions and tissue labels of one visit, from the first derivative that has each.
+
+    Args:
+        files: as `derivative_images` gives them. bids_dir: names of sources are relative to it.
     Returns:
         brain_mask, lesions: None or function -> (array [k, j, i], Geometry); bool, and int32 with one label a lesion
             where instances were drawn (else 1). tissue: None or function -> (int32 array, Geometry, names), names
             mapping label -> name. sources: file names relative to `bids_dir`. notes.
     """
-    folders = _folders(bids_dir) if derivatives is None else [Path(folder) for folder in derivatives.values()]
-    files = [(root, file) for root in folders for file in _images(root, subject, session)]
     kinds = (
         ("brain mask", [f for f in files if _is_brain(f[1])], _mask),
         ("lesion", sorted((f for f in files if _is_lesion(f[1])), key=lambda f: f[1].suffix != "dseg"), _labels),

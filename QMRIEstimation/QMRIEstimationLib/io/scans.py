@@ -28,6 +28,12 @@ ROLES = {
     "TB1RFM": Role.B1_MAP,
     "FLAIR": Role.FLAIR,
 }
+FIELD_SCANS = ("TB1", "RB1")  # how the suffixes of transmit- and receive-field scans begin
+UNREAD = {
+    "TB1EPI": "spin and stimulated echoes (EPI) are not read, because their distortion needs a field map",
+    "TB1SRGE": "Sa2RAGE is not read, because its lookup table depends on the whole sequence",
+    "RB1map": "a ready receive field is not read",
+}
 COILS = {"body": Role.RECEIVE_BODY, "head": Role.RECEIVE_HEAD}
 GRADIENT_ECHO = (Role.MULTI_ECHO_GRE, Role.SPOILED_GRE, Role.BSSFP)
 LONGEST_TR = {Role.BSSFP: 0.1, Role.SPOILED_GRE: 5.0, Role.AFI: 5.0, Role.MULTI_ECHO_GRE: 10.0}  # s; above: ms
@@ -77,15 +83,18 @@ def role_of(file, sidecar):
         note = "" if role else f"{file.name}: acq-{acquisition} names neither body nor head coil; it was not used."
     elif file.suffix in ("TB1TFL", "TB1RFM") and not acquisition.startswith("famp"):
         role = None  # the anatomical image beside the map
-    elif file.suffix == "TB1EPI":
-        note = f"{file.name}: transmit-field mapping by stimulated echoes is not read; it was not used."
+        if not acquisition.startswith("anat"):
+            note = f"{file.name}: acq-{acquisition} is neither famp (the map) nor anat (the image); it was not used."
+    elif role is None and file.suffix.startswith(FIELD_SCANS):
+        what = UNREAD.get(file.suffix, "is no field map that BIDS has a name for (Bloch-Siegert, say, has none)")
+        note = f"{file.name}: {what}; it was not used, convert a transmit field to TB1map in percent."
     return role, note
 
 
 def _variable_flip_role(file, sidecar, acquisition):
     saturated = sidecar.magnetization_transfer()
     if saturated or (saturated is None and file.entities.get("mt") == "on"):
-        return None, ""
+        return None, f"{file.name}: has magnetization transfer switched on, which no map here needs; it was not used."
     sequence = sidecar.pulse_sequence()
     if sequence == "SSFP" or (not sequence and "bssfp" in acquisition):
         return Role.BSSFP, ""
@@ -200,7 +209,7 @@ def _parameters(role, sidecars, echo_times):
     what = f"{role.value}"
     tr = f"the {what} scan" if role in NEEDS_TR else ""
     flip = f"the {what} scan" if role in NEEDS_FLIP_ANGLE else ""
-    if role in (*GRADIENT_ECHO, *NEEDS_FLIP_ANGLE):
+    if role in (*GRADIENT_ECHO, *NEEDS_FLIP_ANGLE, Role.SPIN_ECHO):
         longest = LONGEST_TR.get(role, 20.0)
         field = sidecars[0].repetition_time(longest, tr)[1]
         take("repetition_time", lambda s: s.repetition_time(longest, tr)[0], field)

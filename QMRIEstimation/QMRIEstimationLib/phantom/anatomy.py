@@ -28,7 +28,7 @@ class Patient:
     """The object that is scanned, on the sub-voxels of the multi-echo grid.
 
     Attributes:
-        geometry: acquired grid of the multi-echo scan. fine: its sub-voxels.
+        geometry: acquired grid of the reference scan. fine: its sub-voxels.
         classes: uint16 [k, j, i] on `fine`, index into `table`.
         texture: int8 [k, j, i] on `fine`, smooth variation, TEXTURE_UNIT per SD.
         table: ClassTable.

@@ -9,6 +9,7 @@ from ..units import GYROMAGNETIC_RATIO, hz_per_ppm
 from .gadolinium import gadolinium_uptake
 from .protocol import default_protocol
 from .sequences import B1_AXIS, Afi, Bssfp, SpoiledGre
+from .spin_echo import MultiSpinEcho
 from .tissue import INDEX, texture_coefficients
 from .transfer import BOUND_FRACTION
 
@@ -17,7 +18,13 @@ SLOWEST = 0.05  # 1/s; air has no rates, and no signal to which they would matte
 SIGNAL_UNIT = 20.0  # makes numbers of the size that scanners store
 GRAY = ("cortex", "thalamus", "caudate", "putamen", "pallidum", "red nucleus", "substantia nigra", "dentate",
         "cerebellar cortex")  # fmt: skip
-_TITLES = {"MEGRE": "multi-echo GRE", "VFA": "flip-angle series", "TB1AFI": "transmit field", "RB1COR": "receive field"}
+_TITLES = {
+    "MEGRE": "multi-echo GRE",
+    "VFA": "flip-angle series",
+    "MESE": "multi-echo spin echo",
+    "TB1AFI": "transmit field",
+    "RB1COR": "receive field",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +33,11 @@ class Run:
 
     Attributes:
         planned: index of the scan in the protocol; runs of one scan share the pose.
-        role, sequence: what is scanned. entities, suffix: of the file name, `entities` with `{subject}`.
-        sidecar: fields that all echoes share. repetition: which of the two repetitions of AFI.
+        role, sequence: what is scanned.
+        entities, suffix: of the file name, `entities` with `{subject}` and, where echoes may stand, `{echo}`.
+        sidecar: fields that all echoes share.
+        repetition: which of the two repetitions of AFI, or which echo of a multi-echo spin echo, each a run by itself.
+        reference: whether the truth lies on the grid and in the pose of this scan.
         has_phase, coil, contrast: whether the phase is kept, "head" or "body", whether gadolinium was given.
         field_strength: T. transfer: whether a bound pool takes part.
     """
@@ -40,6 +50,7 @@ class Run:
     sidecar: dict
     field_strength: float
     repetition: int = 0
+    reference: bool = False
     has_phase: bool = False
     coil: str = "head"
     contrast: bool = False
@@ -51,9 +62,10 @@ class Run:
         return "bSSFP" if self.role is Role.BSSFP else _TITLES.get(self.suffix, self.suffix)
 
     @property
-    def reference(self):
-        """Whether it is the multi-echo scan, whose grid and pose are those of the truth."""
-        return self.role is Role.MULTI_ECHO_GRE
+    def echo_times(self):
+        """Echo time of each image, s."""
+        times = self.sequence.echo_times
+        return times[self.repetition :][:1] if self.role is Role.SPIN_ECHO else times
 
     @property
     def cycle_time(self):
@@ -67,8 +79,8 @@ class Run:
 
     @property
     def decay_times(self):
-        """Time for which the signal decays by `decay`, s; the bSSFP signal is given at its echo."""
-        return (0.0,) if isinstance(self.sequence, Bssfp) else self.sequence.echo_times
+        """Time for which the signal decays by `decay`, s; bSSFP and spin-echo trains are given at the echo."""
+        return (0.0,) if isinstance(self.sequence, (Bssfp, MultiSpinEcho)) else self.sequence.echo_times
 
     @property
     def phase_times(self):
@@ -92,13 +104,16 @@ class Run:
 
     def files(self, subject):
         """Entities and sidecar of each echo: list of (text, dictionary)."""
-        entities = self.entities.format(subject=subject)
-        times = self.sequence.echo_times
-        if len(times) == 1:
-            return [(entities, self.sidecar | {"EchoTime": _clean(times[0])})]
+        if len(self.sequence.echo_times) == 1:
+            entities = self.entities.format(subject=subject, echo="")
+            return [(entities, self.sidecar | {"EchoTime": _clean(self.echo_times[0])})]
+        first = 1 + (self.repetition if self.role is Role.SPIN_ECHO else 0)
         return [
-            (f"{entities}_echo-{n + 1}", self.sidecar | {"EchoTime": _clean(time), "EchoNumber": n + 1})
-            for n, time in enumerate(times)
+            (
+                self.entities.format(subject=subject, echo=f"_echo-{number}"),
+                self.sidecar | {"EchoTime": _clean(time), "EchoNumber": number},
+            )
+            for number, time in enumerate(self.echo_times, first)
         ]
 
     def _rates(self, patient):
@@ -127,7 +142,7 @@ class Run:
     def _amplitudes(self, r1, r2, bound):
         if isinstance(self.sequence, SpoiledGre):
             return self.sequence.amplitudes(r1, r2, bound)
-        if isinstance(self.sequence, Afi):
+        if isinstance(self.sequence, (Afi, MultiSpinEcho)):
             return self.sequence.amplitudes(r1, r2, self.repetition)
         return self.sequence.amplitudes(r1)
 
@@ -143,9 +158,9 @@ def _bound_fraction(table):
 
 
 def examination(options):
-    """The runs of the protocol, the multi-echo scan first."""
+    """The runs of the protocol, the reference scan first."""
     runs, flips = [], {}
-    for planned, scan in enumerate(default_protocol(options.field_strength)):
+    for planned, scan in enumerate(default_protocol(options.field_strength, options.protocol)):
         sequence, role = scan.sequence, scan.role
         common = {
             "MagneticFieldStrength": options.field_strength,
@@ -158,13 +173,13 @@ def examination(options):
             common["FlipAngle"] = _clean(np.rad2deg(sequence.flip_angle))
         flip = flips.setdefault(role, {})
         number = flip.setdefault(getattr(sequence, "flip_angle", 0.0), len(flip) + 1)
-        run = Run(planned, role, sequence, "", "", common, options.field_strength)
+        run = Run(planned, role, sequence, "", "", common, options.field_strength, reference=scan.reference)
         runs += _named(run, number, options.magnetization_transfer)
     return sorted(runs, key=lambda run: (not run.reference, run.planned))
 
 
 def _named(run, flip_number, transfer):  # noqa: PLR0911 - one return for each role
-    """The run with its file name and the fields of its sidecar that depend on the role; two runs for AFI."""
+    """The run with its file name and the sidecar fields that depend on the role; several runs where they repeat."""
     sequence, sidecar = run.sequence, run.sidecar
     spoiled = {
         "PulseSequenceType": "SPGR",
@@ -178,9 +193,14 @@ def _named(run, flip_number, transfer):  # noqa: PLR0911 - one return for each r
         run = replace(run, sidecar=sidecar | spoiled | repetition, transfer=transfer)
     match run.role:
         case Role.MULTI_ECHO_GRE:
-            return [replace(run, entities="anat/{subject}", suffix="MEGRE", has_phase=True)]
+            return [replace(run, entities="anat/{subject}{echo}", suffix="MEGRE", has_phase=True)]
         case Role.SPOILED_GRE:
-            return [replace(run, entities=f"anat/{{subject}}_flip-{flip_number}", suffix="VFA")]
+            entities = f"anat/{{subject}}{{echo}}_flip-{flip_number}"
+            return [replace(run, entities=entities, suffix="VFA", has_phase=len(sequence.echo_times) > 1)]
+        case Role.SPIN_ECHO:
+            fields = {"RepetitionTime": _clean(sequence.repetition_time), "ScanningSequence": "SE"}
+            run = replace(run, entities="anat/{subject}{echo}", suffix="MESE", sidecar=sidecar | fields)
+            return [replace(run, repetition=n) for n in range(len(sequence.echo_times))]
         case Role.BSSFP:
             degrees = round(float(np.rad2deg(sequence.phase_cycle)))
             fields = {

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from ..parameters import Options, choice, flag, param
+from .protocol import PROTOCOLS
 
 
 @dataclass(frozen=True)
@@ -11,6 +12,11 @@ class PatientOptions(Options):
     """The patient and the conditions of the scan; the same for every subject of a data set."""
 
     field_strength: float = choice(3.0, (1.5, 3.0, 7.0), "main field, tesla")
+    protocol: str = choice(
+        "standard",
+        PROTOCOLS,
+        "what is scanned: resume has two flip angles of two echoes, spin-echo a multi-echo spin echo instead of bSSFP",
+    )
     snr: float = param(
         40.0, "", 2.0, 1000.0, "white-matter magnitude at the shortest echo of the multi-echo scan over the noise SD"
     )

@@ -109,7 +109,7 @@ class _Scanner:
 
 
 def make_patient(size, voxel_size, options, streams, labels=None, check=None):
-    """A digital patient on the grid of the multi-echo scan.
+    """A digital patient on the grid of the reference scan.
 
     Args:
         size, voxel_size: along i, j, k. streams: SeedSequence. labels: as in `simulate`.
@@ -165,7 +165,7 @@ def _simulate_subject(folder, name, streams, size, voxel_size, options, labels, 
         for n, (run, rng) in enumerate(zip(runs, noise_streams, strict=True)):
             step(0.35 + 0.65 * n / len(runs), f"{name}: {run.title}")
             real, imag, geometry = _scan(run, scanner, poses[run.planned])
-            if noise_sd is None:  # the multi-echo scan comes first and sets the noise of all
+            if noise_sd is None:  # the reference scan comes first and sets the noise of all
                 shortest = np.hypot(real[0], imag[0])
                 write_magnitude(folder / "sourcedata" / "truth", name, shortest, geometry)
                 noise_sd = float(shortest[white].mean(dtype=np.float64)) / options.snr
@@ -202,7 +202,7 @@ def _scan(run, scanner, pose):
 
 
 def _poses(runs, options, rng):
-    """Where the head lies in every scan of the protocol (4x4, mm) relative to the multi-echo scan."""
+    """Where the head lies in every scan of the protocol (4x4, mm) relative to the reference scan."""
     poses = {run.planned: np.eye(4) for run in runs}
     for run in runs:
         if options.motion and not run.reference and not run.repetition:

@@ -1,4 +1,4 @@
-"""What is true of a digital patient, on the voxels of the multi-echo scan, and what a rater would draw of it."""
+"""What is true of a digital patient, on the voxels of the reference scan, and what a rater would draw of it."""
 
 from dataclasses import dataclass
 

@@ -55,8 +55,9 @@ def transfer_note():
 
 @dataclass(frozen=True)
 class R2Options(Options):
-    """Settings of R2 from bSSFP."""
+    """Settings of R2: the data it is made from, and the fit of bSSFP."""
 
+    route: str = choice("auto", ("auto", "bssfp", "spin-echo"), "data; auto takes bSSFP, else a multi-echo spin echo")
     method: str = choice("lore", R2_METHODS, "how the phase cycles are combined; magnitude where there is no phase")
     gauss_newton: bool = flag(True, "refine lore by non-linear least squares; kept where the misfit falls")
     pulse_duration: float = param(

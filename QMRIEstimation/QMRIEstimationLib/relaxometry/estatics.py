@@ -7,13 +7,20 @@ import numpy as np
 from ..geometry import check_same_shape
 from ..kernels import kernel
 from ..threads import in_pieces
-from .r2star import R2starOptions
+from .r2star import R2starMethod, R2starOptions
 from .rician import mean_and_slope, rician_table
 from .voxel_decay import ABOVE_FLOOR, FAST, plausible, sinc
 
 MOST_ITERATIONS = 40
 SMALL_STEP = 1e-4  # of the logarithms of the amplitudes and of R2* times the echo span; the next would be far smaller
 LONGEST_STEP = 2.0  # same quantities
+
+ESTATICS = R2starMethod(
+    "one R2* and an amplitude for each flip angle from all echoes together (ESTATICS), non-linear least squares on the "
+    "Rician mean",
+    "Weiskopf N et al. 2014, Front Neurosci 8:278",
+    "root mean square residual in noise SDs (1 expected)",
+)
 
 # Rows of the scratch arrays of a voxel: [row, echo] and [row, flip].
 TIME, SIGNAL, FACTOR = range(3)

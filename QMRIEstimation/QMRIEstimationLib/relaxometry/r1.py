@@ -51,6 +51,7 @@ class R1Options(Options):
 
     method: str = choice("nlls", R1_METHODS, "how R1 is fitted; nlls is the least biased and the most precise")
     spoiling_correction: bool = flag(True, "put imperfect RF spoiling into the model")
+    all_echoes: bool = flag(True, "where flip angles have several echoes, fit all of them together; no takes the first")
 
 
 @dataclass(frozen=True, eq=False)

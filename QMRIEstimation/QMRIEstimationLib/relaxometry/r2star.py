@@ -47,8 +47,13 @@ R2STAR_METHODS = {
 
 @dataclass(frozen=True)
 class R2starOptions(Options):
-    """Settings of the R2* fit."""
+    """Settings of R2*."""
 
+    route: str = choice(
+        "auto",
+        ("auto", "multi-echo", "joint"),
+        "data; joint fits all echoes of all flip angles together, which auto does without another multi-echo scan",
+    )
     method: str = choice("nlls", R2STAR_METHODS, "how R2* is fitted; nlls is the least biased near the noise floor")
     gradient_correction: bool = flag(True, "put signal loss by macroscopic field gradients into the model")
     sinc_floor: float = param(0.5, "", 0.25, 0.95, "echoes whose signal a field gradient cuts below this are left out")

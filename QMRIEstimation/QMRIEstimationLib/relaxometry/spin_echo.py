@@ -19,7 +19,7 @@ LEAST_ECHOES = 3
 EVEN = 1e-3  # of the echo spacing; sidecars round echo times
 MOST_ROUNDS = 8  # of the fit with the stimulated echoes of the last rate
 SMALL_CHANGE = 1e-5  # of the rate times the span, between rounds
-TURN = 0.02  # rad, for the derivative by the refocusing angle
+TURN = 0.02  # rad, least change of the refocusing angle for the uncertainty that it brings
 
 SPIN_ECHO_METHODS = {
     "epg": R2starMethod(
@@ -118,6 +118,17 @@ def fit_r2_spin_echo(
     return SpinEchoFit(r2, sd, quality, valid, s0)
 
 
+def evenly_spaced(echo_times):
+    """Whether every echo time is its number times the first.
+
+    >>> evenly_spaced((0.01, 0.02, 0.03)), evenly_spaced((0.01, 0.03, 0.04))
+    (True, False)
+    """
+    echo_times = np.asarray(echo_times, np.float64)
+    train = echo_times[0] * np.arange(1, len(echo_times) + 1)
+    return bool(echo_times[0] > 0 and np.abs(echo_times - train).max() < EVEN * echo_times[0])
+
+
 def _check(magnitude, echo_times, noise_sd, b1, b1_sd, mask):
     """Raise ValueError for input the fit cannot use."""
     if np.ndim(magnitude) != 4 or len(magnitude) != len(echo_times):
@@ -132,8 +143,7 @@ def _check(magnitude, echo_times, noise_sd, b1, b1_sd, mask):
     shown = ", ".join(f"{te:g}" for te in echo_times)
     if len(echo_times) < LEAST_ECHOES:
         raise ValueError(f"echo_times is {shown}, R2 by epg needs {LEAST_ECHOES} or more.")
-    train = echo_times[0] * np.arange(1, len(echo_times) + 1)
-    if not (echo_times[0] > 0 and np.abs(echo_times - train).max() < EVEN * echo_times[0]):
+    if not evenly_spaced(echo_times):
         raise ValueError(f"echo_times is {shown} s, epg needs multiples of the first; use the method mono-exponential.")
     if not (np.isfinite(noise_sd) and noise_sd > 0):
         raise ValueError(f"noise_sd is {noise_sd:g}, expected a positive number in the unit of the image.")
@@ -191,10 +201,13 @@ def _spin_echo_chunk(data, settings, stimulated_echoes, rician, first, last, res
         )
         if not ok:
             continue
-        side = flip + TURN if flip + TURN <= math.pi else flip - TURN
+        # Near 180 degrees the first derivative says nothing, so the turn is as large as the angle is uncertain.
+        flip_sd = refocusing * b1_sd[v]
+        turn = max(min(flip_sd, flip - SMALLEST_FLIP), TURN)
+        side = flip - turn if flip - turn >= SMALLEST_FLIP else flip + turn
         _, turned, _, _, turned_ok = fit_train(side, rate, echo_times, signal, stimulated_echoes, rician, scratch)
-        by_flip = (turned - rate) / TURN if turned_ok else 0.0
-        rate_sd = math.sqrt(noise_part * noise_part + (by_flip * refocusing * b1_sd[v]) ** 2)
+        by_flip = (turned - rate) / turn if turned_ok else 0.0
+        rate_sd = math.sqrt(noise_part * noise_part + (by_flip * flip_sd) ** 2)
         if plausible(rate, rate_sd, spacing, span):
             r2[v], sd[v], quality[v] = rate, rate_sd, math.sqrt(cost / (echoes - 2))
             s0[v] = noise_sd * math.exp(log_s0)

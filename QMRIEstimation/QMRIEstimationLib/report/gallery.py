@@ -24,7 +24,9 @@ def sd_figure(result, display, view, cut):
     title, window = f"{display.title}, one standard deviation", display.sd_window
     colors = display_table("gray", window)
     return join(
-        three_planes(table_index(result.sd, result.valid, window), colors, view, cut, title=title, scale=SMALL),
+        three_planes(
+            table_index(result.sd, result.valid & (result.sd > 0), window), colors, view, cut, title=title, scale=SMALL
+        ),
         color_bar(title, display.unit, window, colors, "gray"),
     )
 

@@ -101,7 +101,8 @@ def _numbers(estimate, displays):
         chosen = result.valid & estimate.brain_mask
         quartiles = np.percentile(result.values[chosen], (25, 50, 75)) if chosen.any() else (None,) * 3
         first, middle, third = (display.text(value) for value in quartiles)
-        spread = display.text(float(np.median(result.sd[chosen])) if chosen.any() else None)
+        known = chosen & (result.sd > 0)
+        spread = display.text(float(np.median(result.sd[known])) if known.any() else None)
         share = f"{100 * chosen.sum() / inside:.1f}" if inside else "n/a"
         rows.append((display.title, display.unit, middle, f"{first} to {third}", spread, share))
     header = ("Map", "Unit", "Median", "Quartiles", "Median SD", "Valid, % of brain")

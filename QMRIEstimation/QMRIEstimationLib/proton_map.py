@@ -1,0 +1,50 @@
+"""Proton density of a session from M0 of its flip-angle series."""
+
+import numpy as np
+
+from .maps import QuantitativeMap
+from .receive import receive_profile
+from .relaxometry.pd import proton_density, without_decay
+from .relaxometry.r1 import R1_METHODS
+from .relaxometry.receive_field import RECEIVE_METHODS
+from .resample import nearest_on_grid
+
+
+def proton_map(session, series, fit, b1, settings):
+    """QuantitativeMap of proton density on the grid of a FlipSeries, and notes."""
+    geometry, mask = series.place.geometry, series.place.mask
+    m0, m0_sd, valid = fit.m0, fit.m0_sd, fit.valid
+    notes = []
+    times = sorted({te for scan in series.scans for te in scan.echo_times[:1]})
+    at_zero = np.zeros(mask.shape, bool) if series.joint is None else series.joint.valid  # else it is the first echo
+    if series.r2star is not None and times:
+        rate = series.r2star
+        grown, grown_sd = without_decay(m0, m0_sd, rate.values.clip(min=0), rate.sd, times)
+        m0, m0_sd = np.where(at_zero, m0, grown), np.where(at_zero, m0_sd, grown_sd)
+        valid = valid & (at_zero | rate.valid)
+    elif series.joint is not None:
+        valid = valid & at_zero
+    else:
+        notes.append("there is no R2* map, so PD still holds the decay until the first echo of the flip-angle series.")
+    lesions = None
+    if session.lesions is not None:
+        drawn, drawn_geometry = session.lesions()[:2]
+        # a rater's drawing lies in the space of the multi-echo scan
+        lesions = nearest_on_grid(drawn, drawn_geometry, geometry, series.to_multi_echo) != 0
+    receive, sources = receive_profile(session, series.place, m0, fit.r1, valid, lesions, settings)
+    result = proton_density(m0, m0_sd, receive, fit.r1, valid, mask, geometry, settings.pd, lesions=lesions)
+    method = RECEIVE_METHODS[receive.method]
+    notes += [f"PD: {note}" for note in (*receive.notes, result.sentence, *result.notes)]
+    return QuantitativeMap(
+        name="PD",
+        values=result.pd,
+        sd=result.sd,
+        quality=fit.quality,
+        valid=result.valid,
+        geometry=geometry,
+        algorithm=f"M0 of the flip-angle series; {method.title}; {result.sentence.rstrip('.')}",
+        reference=method.reference,
+        quality_meaning=R1_METHODS[settings.r1.method].quality_meaning,
+        parameters=series.parameters(b1) | {"PDCalibration": result.calibration},
+        sources=series.sources + b1.sources + sources,
+    ), notes
