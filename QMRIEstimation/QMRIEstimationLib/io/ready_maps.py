@@ -1,7 +1,5 @@
 """Maps that another program made: found in derivatives, their units read and turned into those of the engine."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from ..errors import InputError
@@ -24,6 +22,7 @@ SUFFIXES = {  # suffix: map, its units, whether it holds the inverse; of two for
     "Chimap": ("Chi", PARTS_PER_MILLION, False),
 }
 QUALITY = "given map: its quality is not known, 0 everywhere"
+GIVEN_SD = "one standard deviation, as it was given with the map"
 UNKNOWN_SD = "unknown: the given map has no desc-uncertainty beside it, 0 everywhere"
 
 
@@ -84,13 +83,10 @@ def _reader(root, file, uncertainty, bids_dir):
             reference=sidecar.text("EstimationReference"),
             quality_meaning=QUALITY,
             sources=tuple(relative_name(path, bids_dir) for path in files),
+            sd_meaning=GIVEN_SD if uncertainty else UNKNOWN_SD,
         )
 
-    def read_and_describe():
-        result = read()
-        return result if uncertainty else replace(result, sd_meaning=UNKNOWN_SD)
-
-    return read_and_describe
+    return read
 
 
 def _sd(file, root, units, name, geometry, of):
