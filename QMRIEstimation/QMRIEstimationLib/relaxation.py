@@ -127,10 +127,11 @@ def relaxation_maps(session, plan, multi_echo, settings, steps):
     steps.start("R1")
     b1 = transmit.field()
     fit = series.fit(b1, None, settings, steps)
+    if transmit.scan is None:
+        transmit.known = b1 = series.field_from_maps(transmit, fit, multi_echo, settings, steps)
+        fit = series.fit(b1, None, settings, steps)
     # The rates enter the spoiling of the series and the AFI a little: once more, now that they are known.
     slow = series.transverse_rates(fit, multi_echo)
-    if transmit.scan is None:
-        transmit.known = series.field_from_maps(transmit, fit, slow, multi_echo, settings, steps)
     b1, fit = series.refit(transmit, fit, slow, settings, steps)
     made, figures = {}, {"transmit_field": b1.method}
     if "R2" in plan.maps:
