@@ -31,7 +31,7 @@ PEAK_BIN = 0.01  # of ln R1
 PEAK_WIDTH = 0.05  # of ln R1, smoothing under which a peak of the histogram is looked for
 PEAK_SHARE = 0.3  # of the highest peak, that the peak of white matter has at least
 WITHOUT_R2STAR = 1.5  # times the SD of the shape: R1 alone tells tissues apart less well (measured, as are the SDs)
-BY_N4 = 2.5
+BY_N4 = 3.0
 
 
 @dataclass(frozen=True)
