@@ -285,7 +285,7 @@ def test_command_without_a_transmit_scan_is_right_after_one_factor(tmp_path, see
     assert abs(np.mean(true_b1[true_b1 > 0]) / 100 - 1) > 0.05
     factor = 0.5 * (min(ratios.values()) + max(ratios.values()))
     errors = {name: ratio / factor - 1 for name, ratio in ratios.items()}
-    # Issue 3 asks for 3 %. With the true field it is 1.7 to 2.1 % at 2 mm, for cortex is mixed with fluid there; some
-    # 3.0 % are reached (3.9 % with a spoiling increment of 150 degrees, 3.0 % of them also with the true field).
+    # Issue 3 asks for 3 %; 2.8 % (seed 7) and 3.1 % are reached, of which 1.8 and 2.1 % remain with the true field: at
+    # 2 mm cortex is mixed with fluid, which bends its R1 up. The rest is the brain stem, taken for white matter a bit.
     assert largest(errors) < 0.035, errors
-    assert np.median((sd / r1)[valid > 0]) > 0.1  # 5 % of b1 and more, and the noise
+    assert np.median(sd[valid > 0] / r1[valid > 0]) > 0.1  # 5 % of b1 and more, and the noise
