@@ -88,28 +88,11 @@ def information_b1(
         Idea: Palma G et al. 2015 (field from the information content of relaxation maps). Basis, pairs and search are
         this project's own. Quadratic entropy by pairs: Principe JC 2010, Information Theoretic Learning, Springer.
     """
-    check_same_shape(
-        mask=mask,
-        image=images[0],
-        geometry=np.empty(geometry.shape, bool),
-        r2star=None if r2star is None else r2star[0],
-    )
-    known = _not_empty(mask) & np.isfinite(images).all(axis=0)
-    if r2star is not None:
-        known &= r2star[0] > FLUID_R2STAR
-        images = np.concatenate([images, r2star[0][None]])
-        noise_sd = [*noise_sd, r2star[1]]
-    steps = [max(1, round(LATTICE / side)) for side in geometry.voxel_size]
-    points = _lattice(known, steps)
-    signals, share = mean_of_alike(np.where(known, images, 0).astype(np.float32), noise_sd, known, points, geometry,
-                                   cancelled)  # fmt: skip
-    pairs = pairs_on_lattice(points, mask.shape, steps, geometry.voxel_size)
-    likeness = np.sqrt(share[pairs[0]] * share[pairs[1]])
-    if r2star is not None:
-        logarithm = np.log(signals[-1])
-        signals = signals[:-1]
-        likeness *= np.exp(-0.5 * ((logarithm[pairs[1]] - logarithm[pairs[0]]) / options.r2star_kernel) ** 2)
-    signals = signals.astype(np.float32)
+    rate = None if r2star is None else r2star[0]
+    check_same_shape(mask=mask, image=images[0], geometry=np.empty(geometry.shape, bool), r2star=rate)
+    points, pairs, signals, likeness = _places(
+        images, noise_sd, _not_empty(mask), geometry, options.r2star_kernel, r2star, cancelled
+    )  # fmt: skip
     basis = SmoothBasis(mask, options.order, slab_axis, options.slab_order)
     terms = basis.at(points)[:, 1:]
     middle = terms.mean(axis=0)
@@ -137,13 +120,13 @@ def information_b1(
     ]
     if not settled:
         notes.append(f"The field still moved after {MOST_ROUNDS} fits of R1; trust its shape less.")
-    if r2star is None:
+    if rate is None:
         notes.append(
             "Nothing but R1 itself (no R2* map) told tissues apart, "
             "so part of the anatomy may have been taken for field."
         )
     r1 = fit(signals, np.exp(log_b1).astype(np.float32))
-    return _anchored(b1, r1, mask, options, notes, 1.0 if r2star is not None else WITHOUT_R2STAR)
+    return _anchored(b1, r1, mask, options, notes, 1.0 if rate is not None else WITHOUT_R2STAR)
 
 
 def n4_b1(r1_app, mask, geometry, options=InformationOptions(), cancelled=None):
@@ -180,6 +163,26 @@ def _not_empty(mask):
 def _check_number(number, what):
     if number < FEWEST:
         raise ValueError(f"R1 is known of {number} {what} in the mask, a field from R1 needs {FEWEST} or more.")
+
+
+def _places(images, noise_sd, mask, geometry, r2star_kernel, r2star, cancelled):
+    """Places to compare (three index arrays), pairs of them, signals [channel, n], and how alike each pair is."""
+    known = mask & np.isfinite(images).all(axis=0)
+    if r2star is not None:
+        known &= r2star[0] > FLUID_R2STAR
+        images = np.concatenate([images, r2star[0][None]])
+        noise_sd = [*noise_sd, r2star[1]]
+    steps = [max(1, round(LATTICE / side)) for side in geometry.voxel_size]
+    points = _lattice(known, steps)
+    images = np.where(known, images, 0).astype(np.float32)
+    signals, share = mean_of_alike(images, noise_sd, known, points, geometry, cancelled)
+    pairs = pairs_on_lattice(points, mask.shape, steps, geometry.voxel_size)
+    likeness = np.sqrt(share[pairs[0]] * share[pairs[1]])
+    if r2star is not None:
+        logarithm = np.log(signals[-1])
+        signals = signals[:-1]
+        likeness *= np.exp(-0.5 * ((logarithm[pairs[1]] - logarithm[pairs[0]]) / r2star_kernel) ** 2)
+    return points, pairs, signals.astype(np.float32), likeness
 
 
 def _lattice(known, steps):
