@@ -99,10 +99,18 @@ def test_sidecar_says_where_the_flip_angles_came_from(made):
     assert any("TB1AFI" in source for source in sidecar["Sources"])
 
 
-def test_without_a_transmit_scan_the_scale_is_open_and_the_sd_says_so(patient, made, tmp_path):
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [("information", "estimated from the information content of R1"), ("n4", "estimated by N4 on R1")],
+)
+def test_without_a_transmit_scan_the_scale_is_open_and_the_sd_says_so(patient, made, tmp_path, method, said):
     raw = without(patient, tmp_path, "fmap/*TB1AFI*", "anat/*bssfp*")
-    output = tmp_path / "maps"
-    assert cli.main(["run", str(raw), str(output), "participant", "--maps", "R1"]) == cli.DONE
+    output, settings = tmp_path / "maps", tmp_path / "settings.toml"
+    settings.write_text(f'[b1_free]\nmethod = "{method}"\n')
+    command = ["run", str(raw), str(output), "participant", "--maps", "R1", "--config", str(settings)]
+    assert cli.main(command) == cli.DONE
+    sidecar = json.loads((output / "sub-01" / "anat" / "sub-01_R1map.json").read_text())
+    assert sidecar["TransmitField"] == said
     estimate, truth, sd = in_tissue(patient, output, "R1", "white matter")
     assert np.median(sd / estimate) > 0.1  # twice the 7 % of the anchor
     shape = (estimate / truth) / np.median(estimate / truth)

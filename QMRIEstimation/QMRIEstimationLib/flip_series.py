@@ -13,7 +13,6 @@ from .relaxometry.estatics import ESTATICS, fit_estatics
 from .relaxometry.r1 import R1_METHODS, fit_r1
 from .relaxometry.spoiling import RfSpoiling, default_increment, typical_r2
 from .resample import nearest_on_grid, on_grid
-from .transmit import TransmitField
 
 FLUID_R2STAR = 6.0  # 1/s; slower is fluid, half as much as the slowest tissue at 1.5 T
 WATER_R2 = 0.6  # 1/s, of cerebrospinal fluid
@@ -158,15 +157,24 @@ class FlipSeries(Gathering):
         b1 = transmit.field(fit.r1, fit.sd, r2)
         return b1, self.fit(b1, r2, settings, steps)
 
-    def field_from_maps(self, transmit, fit, r2, settings, steps):
-        """TransmitField where no scan measures it."""
-        r2star = None if self.r2star is None else self.r2star.values
-        sure = np.zeros(self.place.geometry.shape, np.float32)
+    def field_from_maps(self, transmit, nominal, settings, steps):
+        """TransmitField where no scan measures it; `nominal` is the R1Fit with nominal flip angles."""
+        r2star = None
+        if self.r2star is not None:
+            r2star = self.r2star.values, float(np.median(self.r2star.sd[self.r2star.valid]))
+        times = [scan.repetition_time for scan in self.scans]
+        noise = self.noise
+        if self.joint is not None:
+            noise = [float(np.median(levels[self.fitted])) for levels in self.levels]
 
-        def refit(b1):
-            return self.fit(TransmitField(b1, sure, False, ""), r2, settings, steps).r1
+        def fit(signals, b1):
+            column = (len(b1), 1, 1)  # as an image one voxel wide; R2 is what is typical of the R1 found
+            return fit_r1(
+                signals.reshape(-1, *column), self.flip_angles, times, noise, np.ones(column, bool),
+                b1.reshape(column), settings.r1, spoiling=self.spoiling, cancelled=steps.cancelled,
+            ).r1.reshape(-1)  # fmt: skip
 
-        return transmit.from_maps(fit, refit, (self.place.magnitude, self.noise[self.first]), r2star)
+        return transmit.from_maps(nominal, self.magnitude, noise, fit, r2star, steps)
 
     def transverse_rates(self, fit):
         """R2 (1/s) as far as it is known without a scan for it: typical of R1, but that of water where R2* is low.

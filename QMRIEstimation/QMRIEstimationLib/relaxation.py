@@ -118,12 +118,13 @@ def _rates(session, plan, series, transmit, known, made, settings, steps):
     if plan.flips:
         steps.start("R1")
         fit = series.fit(b1, None, settings, steps)
+        if transmit.scan is None:
+            transmit.known = b1 = series.field_from_maps(transmit, fit, settings, steps)
+            fit = series.fit(b1, None, settings, steps)
         # The rates enter the spoiling of the series and the AFI a little: once more, now that they are known.
         slow = series.transverse_rates(fit)
         if "R2" in known:
             slow = np.where(known["R2"].valid, known["R2"].values, slow)
-        if transmit.scan is None:
-            transmit.known = series.field_from_maps(transmit, fit, slow, settings, steps)
         b1, fit = series.refit(transmit, fit, slow, settings, steps)
     elif transmit.scan is None:
         notes.append(

@@ -9,7 +9,7 @@ from .alignment import registered
 from .errors import InputError
 from .noise import noise_sd
 from .relaxometry.b1 import afi_b1, double_angle_b1, vendor_b1
-from .relaxometry.b1_free import information_b1, quantile_classes
+from .relaxometry.b1_free import information_b1, n4_b1
 from .relaxometry.smooth_field import smooth_field
 from .resample import nearest_on_grid, on_grid
 
@@ -131,22 +131,28 @@ class Transmit:
             )
         return TransmitField(b1, total, True, title, tuple(sources), tuple(notes))
 
-    def from_maps(self, fit, refit, guide, r2star):
-        """Transmit field without any scan for it, from the information content of R1 itself.
+    def from_maps(self, nominal, images, noise_sd, fit, r2star, steps):
+        """Transmit field without any scan for it, from R1 itself, by the method of the settings.
 
         Args:
-            fit: R1Fit with nominal flip angles. refit: function of b1 returning R1, 1/s.
-            guide: (magnitude of the largest flip angle, its noise SD). r2star: float32 on the grid of the series, 0
-                where unknown, which tells tissues apart; or None.
+            nominal: R1Fit with nominal flip angles. images: float32 [flip, k, j, i]; noise_sd: of each.
+            fit: function of (signals [flip, n], b1 [n]) returning R1 [n], 1/s.
+            r2star: R2* (float32 on the grid of the series, 0 where unknown) and the SD of its noise; or None.
+            steps: steps.Steps.
         """
-        mask = self.place.mask & fit.valid
-        classes = None if r2star is None else quantile_classes(r2star, mask & (r2star > 0))
-        found = information_b1(
-            fit.r1, mask, self.place.geometry, self.settings.b1_free, refit=refit, guide=guide, classes=classes
-        )
+        mask, geometry, options = self.place.mask & nominal.valid, self.place.geometry, self.settings.b1_free
+        if options.method == "n4":
+            found = n4_b1(nominal.r1, mask, geometry, options, cancelled=steps.cancelled)
+            method = "estimated by N4 on R1"
+        else:
+            found = information_b1(
+                images, noise_sd, fit, mask, geometry, options, r2star,
+                progress=steps.report, cancelled=steps.cancelled,
+            )  # fmt: skip
+            method = "estimated from the information content of R1"
         b1 = np.where(found.valid, found.b1, 1).astype(np.float32)
         sd = np.where(found.valid, found.total_sd, UNKNOWN_SD).astype(np.float32)
-        return TransmitField(b1, sd, False, "estimated from the information content of R1", notes=tuple(found.notes))
+        return TransmitField(b1, sd, False, method, notes=tuple(found.notes))
 
 
 def _nominal(shape):

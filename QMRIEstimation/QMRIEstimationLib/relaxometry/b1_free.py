@@ -1,140 +1,132 @@
 """Transmit field without a scan that measures it, from what it does to R1 of the whole brain.
 
-R1 fitted with the nominal flip angles is R1 / f^2 for a transmit field f. A wrong field smears the few values that
-tissue has; the smooth field that makes the histogram of R1 sharpest is taken. No factor common to all voxels can be
-found in this way: it is set by an anchor, and its SD is never below 5 %.
+R1 fitted with the nominal flip angles is R1 / f^2 for a transmit field f. A wrong field makes one tissue look like
+many; the smooth field under which like tissue has like R1 is taken. No factor common to all voxels can be found in
+this way: it is set by an anchor, and its SD is never below 5 %.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-import SimpleITK
 from scipy.ndimage import gaussian_filter1d
-from scipy.optimize import minimize
 
 from ..errors import check_cancelled
 from ..geometry import check_same_shape
 from ..parameters import Options, choice, param
 from .b1 import B1Fit
+from .b1_n4 import n4_log_bias
+from .like_neighbours import mean_of_alike
+from .like_pairs import pairs_on_lattice, smooth_from_pairs, term_spreads
 from .smooth_basis import SmoothBasis
 
 EXPONENT = 2.0  # of f in R1 = R1_app f^2
-RANGE = (np.log(0.05), np.log(10.0))  # of ln R1 in the histogram; what the field could move out of it is not used
-BIN = 0.01  # of ln R1
-COARSE = 4.0  # first width of the histogram's kernel over the final one: keeps off local minima
-MOST_VOXELS = 40_000  # drawn evenly from the mask
-LARGEST_COEFFICIENT = 0.5  # of ln f
-ITERATIONS = 120
+TISSUE = (0.35, 3.0)  # 1/s, R1 of what may be compared; slower is fluid or partly so at any field strength
+FLUID_R2STAR = 6.0  # 1/s; slower is fluid
+LATTICE = 5.0  # mm between the places that are compared
 SETTLED = 0.002  # change of the field (SD) between two exact fits of R1 that ends the rounds
-MOST_ROUNDS = 4
-NEIGHBOURS = 81  # voxels over which ln R1 is averaged, those unlike the guide not counting
-GUIDE_WIDTH = 1.5  # noise SDs of the guide within which neighbours count as the same tissue
-EMPTY = 1e-9  # probability that a bin has at least, for the logarithm
-MODE_WIDTH = 0.05  # of ln R1, smoothing under which a peak of the histogram is looked for
-MODE_SHARE = 0.3  # of the highest peak, that the peak of white matter has at least
-N4_SPACING = 5.0  # mm, grid on which N4 works
-N4_ITERATIONS = (50, 50, 30)
-N4_KNOTS_APART = 60.0  # mm
-FEWEST_VOXELS = 500
-ANATOMY = 3.0  # times the SD of the shape without classes: mixed voxels and noise let anatomy pass for field
+MOST_ROUNDS = 5
+FEWEST = 500  # places with R1, and voxels of the mask
+PLAUSIBLE = (0.05, 10.0)  # 1/s, R1 that N4 is shown
+PEAK_BIN = 0.01  # of ln R1
+PEAK_WIDTH = 0.05  # of ln R1, smoothing under which a peak of the histogram is looked for
+PEAK_SHARE = 0.3  # of the highest peak, that the peak of white matter has at least
+WITHOUT_R2STAR = 1.5  # times the SD of the shape: R1 alone tells tissues apart less well (measured, as are the SDs)
+BY_N4 = 3.0
 
 
 @dataclass(frozen=True)
 class InformationOptions(Options):
     """Settings of the transmit field that is estimated from R1 itself."""
 
-    order: int = param(4, "", 1, 6, "highest order of the polynomials that the field is made of")
+    method: str = choice(
+        "information",
+        ("information", "n4"),
+        "what finds the field where no scan measures it: like tissue near each other has like R1, or N4 on R1",
+    )
+    order: int = param(6, "", 1, 6, "highest order of the polynomials that the field is made of")
     slab_order: int = param(8, "", 0, 16, "highest order along the slab axis, where the excitation falls off")
-    kernel: float = param(0.025, "", 0.005, 0.2, "width of the histogram's kernel, of ln R1")
-    ridge: float = param(0.05, "", 0.0, 10.0, "weight of the squared ln b1 beside the entropy")
+    kernel: float = param(0.035, "", 0.005, 0.2, "difference of ln R1 within which two places count as one tissue")
+    r2star_kernel: float = param(0.05, "", 0.01, 1.0, "difference of ln R2* within which they do")
+    spread: float = param(0.1, "", 0.01, 0.5, "SD of ln b1 over a head that is expected; smaller is stiffer")
     anchor: str = choice("mean", ("mean", "white matter"), "what sets the scale: mean b1 of the brain is 1, or R1")
     white_matter_r1: float = param(1.1, "1/s", 0.3, 3.0, "R1 that the anchor `white matter` gives to white matter")
     scale_sd: float = param(0.07, "", 0.05, 0.5, "SD of the scale, as a share of b1")
-    shape_sd: float = param(0.015, "", 0.001, 0.2, "SD of the shape, as a share of b1, with classes")
+    shape_sd: float = param(0.015, "", 0.001, 0.2, "SD of the shape, as a share of b1, with R2* known")
 
 
 def information_b1(
-    r1_app,
+    images,
+    noise_sd,
+    fit,
     mask,
     geometry,
     options=InformationOptions(),
-    refit=None,
-    guide=None,
-    classes=None,
+    r2star=None,
     slab_axis=0,
     progress=None,
     cancelled=None,
 ):
-    """Transmit field that makes ln R1 of the brain carry the least information (entropy).
+    """Transmit field under which ln R1 of like tissue carries the least information.
 
-    ln f = sum c_n P_n with mean 0, P_n Legendre products plus orders of the slab axis alone, minimises
-    H(ln R1_app + 2 ln f) + ridge <(ln f)^2>, H the entropy of a smoothed histogram. R1 is then fitted anew with the
-    field and the search goes on from there, until the field rests.
+    ln f = sum c_n P_n with mean 0, P_n Legendre products plus orders of the slab axis alone, minimises the local
+    quadratic entropy of ln R1 (`like_pairs`) over places some millimetres apart: pairs up to 28 mm from each other
+    count, by how like their R2* is (which f does not change), how like their corrected R1, and how uniform the tissue
+    around each. R1 of a place is fitted anew with every field, from signals averaged over like neighbours.
 
     Args:
-        r1_app: R1 fitted with nominal flip angles, float32 [k, j, i], 1/s.
-        mask: bool [k, j, i], the brain.
-        geometry: voxel size, mm. options: InformationOptions.
-        refit: function of b1 (float32 [k, j, i]) returning R1 with it, 1/s; None when R1 = R1_app b1^2 is exact enough.
-        guide: image of good contrast (the spoiled gradient echo of the largest angle), float32 [k, j, i], and its noise
-            SD; ln R1 is averaged over neighbours that the guide does not tell apart, which noise of R1 beyond some 5 %
-            makes necessary. None for no averaging.
-        classes: int [k, j, i], tissue or any other grouping that the field does not change (`quantile_classes` of
-            R2*); the entropy is then that within the classes. None for one class: the shape is then much less sure
-            where many voxels hold two tissues.
+        images: float32 [channel, k, j, i], what R1 is fitted to. noise_sd: SD of the noise of each channel.
+        fit: function of (signals float32 [channel, n], b1 float32 [n]) returning R1 [n], 1/s, 0 where it fails.
+        mask: bool [k, j, i], the brain. geometry: voxel size, mm. options: InformationOptions.
+        r2star: R2* (float32 [k, j, i], 1/s, 0 where unknown) and the SD of its noise (a number); None for unknown.
         slab_axis: array axis along which the slab was selected, None for no slab.
         progress, cancelled: optional callbacks.
     Returns:
         B1Fit, valid in the mask; the notes name the anchor.
     Raises:
-        ValueError: shapes differ, or too few voxels with R1. Cancelled.
+        ValueError: shapes differ, or too few places with R1. Cancelled.
     Reference:
-        Idea: Palma G et al. 2015 (field from the information content of relaxation maps). The basis, the entropy and
-        the search are this project's own. Entropy for bias fields: Mangin JF 2000, IEEE MMBIA 162-169.
+        Idea: Palma G et al. 2015 (field from the information content of relaxation maps). Basis, pairs and search are
+        this project's own. Quadratic entropy by pairs: Principe JC 2010, Information Theoretic Learning, Springer.
     """
-    check_same_shape(
-        r1_app=r1_app, mask=mask, geometry=np.empty(geometry.shape, bool), guide=guide and guide[0], classes=classes
-    )
-    basis = SmoothBasis(_not_empty(mask), options.order, slab_axis, options.slab_order)
-    voxels = _drawn(r1_app, mask)
-    terms = np.ascontiguousarray(basis.at(voxels)[:, 1:].T)
-    middle = terms.mean(axis=1)
-    terms -= middle[:, None]
-    groups = _groups(None if classes is None else classes[voxels])
+    rate = None if r2star is None else r2star[0]
+    check_same_shape(mask=mask, image=images[0], geometry=np.empty(geometry.shape, bool), r2star=rate)
+    points, pairs, signals, likeness = _places(
+        images, noise_sd, _not_empty(mask), geometry, options.r2star_kernel, r2star, cancelled
+    )  # fmt: skip
+    basis = SmoothBasis(mask, options.order, slab_axis, options.slab_order)
+    terms = basis.at(points)[:, 1:]
+    middle = terms.mean(axis=0)
+    terms -= middle
+    spreads = term_spreads(basis.terms[1:], options.order, options.spread)
 
-    def field(coefficients):
-        return np.exp(basis.on_grid(np.concatenate([[-(coefficients @ middle)], coefficients])))
-
-    r1, b1, coefficients = r1_app, np.float32(1), np.zeros(len(terms))
-    rounds = 1 if refit is None else MOST_ROUNDS
-    settled = False
-    for n in range(rounds):
-        start = EXPONENT * np.einsum("kn,k->n", terms, coefficients)
-        apparent = _logarithm(r1, voxels, guide, geometry) - start
-        search = _Search(apparent, terms, groups, options.ridge, cancelled)
-        before = coefficients
-        for width in (COARSE * options.kernel, options.kernel) if n == 0 else (options.kernel,):
-            if progress is not None:
-                progress(n / rounds, "flip angles from R1")
-            coefficients = search.minimum(coefficients, width)
-        settled = np.std(np.einsum("kn,k->n", terms, coefficients - before)) < SETTLED
-        b1 = field(coefficients)
-        if refit is None or settled:
+    log_b1, coefficients = np.zeros(len(terms)), np.zeros(terms.shape[1])
+    for n in range(MOST_ROUNDS):
+        if progress is not None:
+            progress(n / MOST_ROUNDS, "flip angles from R1")
+        r1 = _tissue(fit(signals, np.exp(log_b1).astype(np.float32)))
+        apparent = np.where(r1 > 0, np.log(np.maximum(r1, TISSUE[0])) - EXPONENT * log_b1, 0)
+        counts = likeness * ((r1[pairs[0]] > 0) & (r1[pairs[1]] > 0))
+        coefficients = smooth_from_pairs(
+            apparent, pairs, counts, terms, spreads, EXPONENT, options.kernel, coefficients, cancelled
+        )
+        before, log_b1 = log_b1, np.einsum("nk,k->n", terms, coefficients)
+        settled = np.std(log_b1 - before) < SETTLED
+        if settled:
             break
-        r1 = refit(np.where(mask, b1, np.float32(1)))
+    b1 = np.exp(basis.on_grid(np.concatenate([[-(coefficients @ middle)], coefficients])))
     notes = [
-        "The transmit field was not measured: it is the smooth field that makes the histogram of R1 sharpest "
-        f"(entropy, polynomials of order {options.order}), which shows it only up to one factor."
+        "The transmit field was not measured: it is the smooth field under which R1 of like tissue differs least "
+        f"(local entropy of ln R1, polynomials of order {options.order}), which shows it only up to one factor."
     ]
-    if not (settled or refit is None):
-        notes.append(f"The field still moved after {rounds} fits of R1; trust its shape less.")
-    corrected = r1_app * b1**2 if refit is None else refit(np.where(mask, b1, np.float32(1)))
-    if classes is None:
+    if not settled:
+        notes.append(f"The field still moved after {MOST_ROUNDS} fits of R1; trust its shape less.")
+    if rate is None:
         notes.append(
             "Nothing but R1 itself (no R2* map) told tissues apart, "
             "so part of the anatomy may have been taken for field."
         )
-    return _anchored(b1, corrected, mask, options, notes, 1.0 if classes is not None else ANATOMY)
+    r1 = fit(signals, np.exp(log_b1).astype(np.float32))
+    return _anchored(b1, r1, mask, options, notes, 1.0 if rate is not None else WITHOUT_R2STAR)
 
 
 def n4_b1(r1_app, mask, geometry, options=InformationOptions(), cancelled=None):
@@ -144,141 +136,92 @@ def n4_b1(r1_app, mask, geometry, options=InformationOptions(), cancelled=None):
         r1_app: R1 fitted with nominal flip angles, float32 [k, j, i], 1/s. mask: bool [k, j, i], the brain.
         geometry: voxel size, mm. options: anchor and SDs of InformationOptions.
     Returns:
-        B1Fit, valid in the mask. The bits do not depend on the number of threads: N4 runs on one.
+        B1Fit, valid in the mask.
     Raises:
         ValueError: shapes differ, or too few voxels with R1. Cancelled.
     Reference:
-        Tustison NJ et al. 2010, IEEE Trans Med Imaging 29:1310-1320; as in UNICORT, Weiskopf N et al. 2011,
-        NeuroImage 54:2116-2124.
+        As in UNICORT, Weiskopf N et al. 2011, NeuroImage 54:2116-2124, with N4 for the segmentation.
     """
     check_same_shape(r1_app=r1_app, mask=mask, geometry=np.empty(geometry.shape, bool))
-    _drawn(r1_app, mask)
+    usable = _not_empty(mask) & (r1_app > PLAUSIBLE[0]) & (r1_app < PLAUSIBLE[1])
+    _check_number(np.count_nonzero(usable), "voxels")
     check_cancelled(cancelled)
-    usable = mask & (r1_app > np.exp(RANGE[0])) & (r1_app < np.exp(RANGE[1]))
-    bias = _n4_log_bias(np.where(usable, r1_app, 0), usable, geometry)
-    b1 = np.exp(-bias / EXPONENT)
-    notes = ["The transmit field was not measured: it is the bias field that N4 found in R1, known up to one factor."]
-    return _anchored(b1, r1_app * b1**2, mask, options, notes, ANATOMY)
-
-
-class _Search:
-    """Entropy and its gradient over the coefficients of the field."""
-
-    def __init__(self, apparent, terms, groups, ridge, cancelled):
-        self.apparent, self.terms, self.groups = apparent, terms, groups
-        self.ridge, self.cancelled = ridge, cancelled
-
-    def minimum(self, coefficients, width):
-        """Coefficients of the least cost, from those given, for a kernel of `width` (of ln R1)."""
-        bounds = [(-LARGEST_COEFFICIENT, LARGEST_COEFFICIENT)] * len(coefficients)
-        settings = {"maxiter": ITERATIONS, "ftol": 1e-8, "gtol": 1e-6}
-        return minimize(self._cost, coefficients, (width,), "L-BFGS-B", jac=True, bounds=bounds, options=settings).x
-
-    def _cost(self, coefficients, width):
-        check_cancelled(self.cancelled)
-        log_b1 = np.einsum("kn,k->n", self.terms, coefficients)
-        entropy, slope = _entropy(self.apparent + EXPONENT * log_b1, self.groups, width / BIN)
-        count = len(log_b1)
-        slope = EXPONENT * slope + 2 * self.ridge / count * log_b1
-        return entropy + self.ridge * np.sum(log_b1**2) / count, np.einsum("kn,n->k", self.terms, slope)
-
-
-def _entropy(values, groups, width):
-    """Entropy of the histogram of ln R1 within the groups, smoothed by a Gaussian of `width` bins, and its slopes."""
-    bins = int(np.ceil((RANGE[1] - RANGE[0]) / BIN)) + 2
-    place = ((values - RANGE[0]) / BIN).clip(0, bins - 2)
-    low = np.minimum(place.astype(np.intp), bins - 2)
-    share = place - low
-    entropy, slopes = 0.0, np.empty(len(values))
-    for group in groups:
-        left, right = low[group], share[group]
-        count = len(left)
-        histogram = np.bincount(left, 1 - right, bins) + np.bincount(left + 1, right, bins)
-        density = _smoothed(histogram / count, width) + EMPTY
-        logarithm = np.log(density)
-        entropy -= count / len(values) * np.sum(density * logarithm)
-        descent = _smoothed(1 + logarithm, width)
-        slopes[group] = (descent[left] - descent[left + 1]) / (BIN * len(values))
-    return entropy, slopes
-
-
-def _smoothed(histogram, width):
-    return gaussian_filter1d(histogram, width, mode="constant")
-
-
-def _groups(classes):
-    """Index of the voxels of each class."""
-    return [slice(None)] if classes is None else [np.flatnonzero(classes == c) for c in np.unique(classes)]
+    b1 = np.exp(-n4_log_bias(np.where(usable, r1_app, 0), usable, geometry) / EXPONENT)
+    notes = [
+        "The transmit field was not measured: it is the bias field that N4 found in R1, known up to one factor; "
+        "part of the anatomy may have been taken for field."
+    ]
+    return _anchored(b1, (r1_app * b1**2)[usable], mask, options, notes, BY_N4)
 
 
 def _not_empty(mask):
-    if np.count_nonzero(mask) < FEWEST_VOXELS:
-        raise ValueError(f"mask has {np.count_nonzero(mask)} voxels, a field from R1 needs {FEWEST_VOXELS} or more.")
+    if np.count_nonzero(mask) < FEWEST:
+        raise ValueError(f"mask has {np.count_nonzero(mask)} voxels, a field from R1 needs {FEWEST} or more.")
     return mask
 
 
-def _drawn(r1, mask):
-    """Indices of voxels spread evenly over those of the mask that have an R1."""
-    usable = mask & np.isfinite(r1) & (r1 > np.exp(RANGE[0] + 0.5)) & (r1 < np.exp(RANGE[1] - 0.5))
-    voxels = np.nonzero(usable)
-    if len(voxels[0]) < FEWEST_VOXELS:
-        raise ValueError(
-            f"r1_app has {len(voxels[0])} usable voxels in the mask, a field from R1 needs {FEWEST_VOXELS} or more."
-        )
-    chosen = np.linspace(0, len(voxels[0]) - 1, min(len(voxels[0]), MOST_VOXELS)).astype(np.intp)
-    return tuple(index[chosen] for index in voxels)
+def _check_number(number, what):
+    if number < FEWEST:
+        raise ValueError(f"R1 is known of {number} {what} in the mask, a field from R1 needs {FEWEST} or more.")
 
 
-def _logarithm(r1, voxels, guide, geometry):
-    """ln R1 at voxels, averaged over the neighbours of like `guide`; float64 [n]."""
-    usable = np.isfinite(r1) & (r1 > np.exp(RANGE[0])) & (r1 < np.exp(RANGE[1]))
-    logarithm = np.log(np.where(usable, r1, 1))
-    if guide is None:
-        return np.where(usable[voxels], logarithm[voxels], RANGE[0]).astype(np.float64)
-    image, noise_sd = guide
-    own = image[voxels]
-    total, weights = np.zeros(len(own)), np.zeros(len(own))
-    for offset in _neighbours(geometry.voxel_size):
-        place = tuple((v + d).clip(0, n - 1) for v, d, n in zip(voxels, offset, r1.shape, strict=True))
-        weight = usable[place] * np.exp(-0.5 * ((image[place] - own) / (GUIDE_WIDTH * noise_sd)) ** 2)
-        total += weight * logarithm[place]
-        weights += weight
-    return np.where(weights > 0, total / np.maximum(weights, EMPTY), RANGE[0])
+def _places(images, noise_sd, mask, geometry, r2star_kernel, r2star, cancelled):
+    """Places to compare (three index arrays), pairs of them, signals [channel, n], and how alike each pair is."""
+    known = mask & np.isfinite(images).all(axis=0)
+    if r2star is not None:
+        known &= r2star[0] > FLUID_R2STAR
+        images = np.concatenate([images, r2star[0][None]])
+        noise_sd = [*noise_sd, r2star[1]]
+    steps = [max(1, round(LATTICE / side)) for side in geometry.voxel_size]
+    points = _lattice(known, steps)
+    images = np.where(known, images, 0).astype(np.float32)
+    signals, share = mean_of_alike(images, noise_sd, known, points, geometry, cancelled)
+    pairs = pairs_on_lattice(points, mask.shape, steps, geometry.voxel_size)
+    likeness = np.sqrt(share[pairs[0]] * share[pairs[1]])
+    if r2star is not None:
+        logarithm = np.log(signals[-1])
+        signals = signals[:-1]
+        likeness *= np.exp(-0.5 * ((logarithm[pairs[1]] - logarithm[pairs[0]]) / r2star_kernel) ** 2)
+    return points, pairs, signals.astype(np.float32), likeness
 
 
-def _neighbours(voxel_size):
-    """Offsets (k, j, i) of the voxels nearest to one, itself included."""
-    reach = np.arange(-3, 4)
-    offsets = np.stack(np.meshgrid(reach, reach, reach, indexing="ij"), -1).reshape(-1, 3)
-    distance = np.round(np.sum((offsets * voxel_size) ** 2, axis=1), 6)
-    return offsets[np.argsort(distance, kind="stable")[:NEIGHBOURS]]
+def _lattice(known, steps):
+    """Index arrays of the voxels of a lattice that are known."""
+    lattice = np.zeros(known.shape, bool)
+    lattice[tuple(slice(step // 2, None, step) for step in steps)] = True
+    points = np.nonzero(lattice & known)
+    _check_number(len(points[0]), "places")
+    return points
 
 
-def quantile_classes(values, mask, count=6):
-    """Classes of equal size by the value of a map in the mask, int8 [k, j, i].
-
-    R2* does not depend on the transmit field, so its classes keep anatomy from being taken for field.
-    """
-    inside = mask & np.isfinite(values)
-    limits = np.quantile(values[inside], np.arange(1, count) / count)
-    return np.digitize(np.nan_to_num(values), limits).astype(np.int8)
+def _tissue(r1):
+    """R1 (float64 [n]) where it is that of tissue, 0 elsewhere."""
+    r1 = np.asarray(r1, np.float64)
+    usable = (r1 > TISSUE[0]) & (r1 < TISSUE[1])
+    _check_number(np.count_nonzero(usable), "places")
+    return np.where(usable, r1, 0)
 
 
 def _anchored(b1, r1, mask, options, notes, doubt):
-    """B1Fit with the scale that the anchor sets; `r1` is R1 with b1, `doubt` multiplies the SD of the shape."""
+    """B1Fit with the scale that the anchor sets; `r1` [n] is R1 with b1, `doubt` multiplies the SD of the shape."""
     if options.anchor == "mean":
         factor = 1 / float(np.mean(b1[mask], dtype=np.float64))
         said = "The scale was set so that the mean transmit field of the brain is 1"
     else:
-        peak = white_matter_peak(r1[mask])
+        peak = white_matter_peak(r1)
         factor = float(np.sqrt(options.white_matter_r1 / peak))
         said = (
             f"The scale was set so that white matter has an R1 of {options.white_matter_r1:g} 1/s (its peak lay at "
             f"{peak:.3g}), which hides any change of R1 that all of it shares"
         )
-    notes = [*notes, f"{said}; it is uncertain by {100 * options.scale_sd:g} %, R1 by twice that."]
+    shape_sd = doubt * options.shape_sd
+    notes = [
+        *notes,
+        f"{said}; it is uncertain by {100 * options.scale_sd:g} %, R1 by twice that. Between regions b1 is uncertain "
+        f"by another {100 * shape_sd:.2g} %.",
+    ]
     b1 = np.where(mask, b1 * np.float32(factor), np.float32(0)).astype(np.float32)
-    return B1Fit(b1, b1 * np.float32(doubt * options.shape_sd), mask.copy(), tuple(notes), options.scale_sd)
+    return B1Fit(b1, b1 * np.float32(shape_sd), mask.copy(), tuple(notes), options.scale_sd)
 
 
 def white_matter_peak(r1):
@@ -288,28 +231,10 @@ def white_matter_peak(r1):
         r1: [n], 1/s, of the whole brain; not positive or not finite values do not count.
     """
     values = np.log(r1[np.isfinite(r1) & (r1 > 0)], dtype=np.float64)
-    edges = np.arange(RANGE[0], RANGE[1] + BIN, BIN)
-    density = _smoothed(np.histogram(values, edges)[0].astype(float), MODE_WIDTH / BIN)
+    edges = np.arange(np.log(PLAUSIBLE[0]), np.log(PLAUSIBLE[1]) + PEAK_BIN, PEAK_BIN)
+    density = gaussian_filter1d(
+        np.histogram(values, edges)[0].astype(float), PEAK_WIDTH / PEAK_BIN, mode="constant"
+    )  # fmt: skip
     inner = density[1:-1]
-    peaks = 1 + np.flatnonzero((inner >= density[:-2]) & (inner > density[2:]) & (inner > MODE_SHARE * density.max()))
-    return float(np.exp(edges[peaks[-1]] + BIN / 2))
-
-
-def _n4_log_bias(image, mask, geometry):
-    """Logarithm of the bias field by N4, float32 [k, j, i], mean 0 in the mask."""
-    threads = SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads()
-    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    try:
-        full, inside = (SimpleITK.GetImageFromArray(a) for a in (image.astype(np.float32), mask.astype(np.uint8)))
-        for each in (full, inside):
-            each.SetSpacing(geometry.voxel_size[::-1])
-        shrink = [max(1, round(N4_SPACING / side)) for side in full.GetSpacing()]
-        n4 = SimpleITK.N4BiasFieldCorrectionImageFilter()
-        n4.SetMaximumNumberOfIterations(N4_ITERATIONS)
-        extent = [side * n for side, n in zip(full.GetSpacing(), full.GetSize(), strict=True)]
-        n4.SetNumberOfControlPoints([3 + max(1, round(length / N4_KNOTS_APART)) for length in extent])
-        n4.Execute(SimpleITK.Shrink(full, shrink), SimpleITK.Shrink(inside, shrink))
-        bias = SimpleITK.GetArrayFromImage(n4.GetLogBiasFieldAsImage(full))
-    finally:
-        SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
-    return bias - np.float32(np.mean(bias[mask], dtype=np.float64))
+    peaks = 1 + np.flatnonzero((inner >= density[:-2]) & (inner > density[2:]) & (inner > PEAK_SHARE * density.max()))
+    return float(np.exp(edges[peaks[-1]] + PEAK_BIN / 2))
