@@ -16,10 +16,20 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory):
+    """The usual patient."""
+    return score(tmp_path_factory.mktemp("patient"), "--seed", "7")
+
+
+@pytest.fixture(scope="module")
+def scored_hard(tmp_path_factory):
+    """One with the RF spoiling that disturbs most, and a transmit field from 65 to 130 %."""
+    return score(tmp_path_factory.mktemp("hard"), "--seed", "8", "--spoiling-increment", "150", "--b1-spread", "0.33")
+
+
+def score(folder, *options):
     """Function (map, region name) -> estimated, true and SD values in the region, eroded by one voxel, no lesions."""
-    folder = tmp_path_factory.mktemp("patient")
     raw, maps = folder / "raw", folder / "maps"
-    assert cli.main(["simulate", str(raw), "--noise", "60", "--seed", "7"]) == cli.DONE
+    assert cli.main(["simulate", str(raw), "--noise", "60", *options]) == cli.DONE
     assert cli.main(["run", str(raw), str(maps), "participant"]) == cli.DONE
     rater = raw / "derivatives" / "rater" / "sub-01" / "anat"
     labels = read_image(rater / "sub-01_dseg.nii.gz")[0]
@@ -66,11 +76,15 @@ def test_r2star_spread_is_the_propagated_sd(scored):
     assert 1.4826 * np.median(np.abs(z - np.median(z))) == pytest.approx(1, abs=0.1)
 
 
-@pytest.mark.parametrize("tissue", ["white matter", "putamen", "pallidum"])
-@pytest.mark.parametrize(("name", "limit"), [("R1", 0.02), ("R2", 0.02), ("PD", 0.02)])
-def test_rates_and_proton_density_are_near_the_truth(scored, name, limit, tissue):
-    # Looser than the 1 % that issue 3 asks of R1, which is not met yet: this guards what was reached.
-    estimate, truth, _ = scored(name, tissue)
+@pytest.mark.parametrize(
+    "tissue", ["white matter", "cortex", "thalamus", "caudate", "putamen", "pallidum", "brain stem"]
+)
+@pytest.mark.parametrize(("name", "limit"), [("R1", 0.01), ("R2", 0.02), ("PD", 0.02)])
+@pytest.mark.parametrize("patient", ["scored", "scored_hard"])
+def test_rates_and_proton_density_are_near_the_truth(patient, name, limit, tissue, request):
+    # Issue 3: R1 within 1 %, R2 within 2 %, PD within 1.5 p.u., which is 2 % of tissue. The median, because single
+    # voxels hold fluid or a vein.
+    estimate, truth, _ = request.getfixturevalue(patient)(name, tissue)
     assert abs(np.median(estimate - truth)) < limit * truth.mean()
 
 
@@ -84,7 +98,7 @@ def test_proton_density_of_fluid_is_that_of_water(scored):
 def test_spread_in_white_matter_is_the_propagated_sd(scored, name):
     estimate, truth, sd = scored(name, "white matter")
     z = (estimate - truth) / sd
-    assert 0.8 < 1.4826 * np.median(np.abs(z - np.median(z))) < 1.1  # the SD also holds what all voxels share
+    assert 0.9 < 1.4826 * np.median(np.abs(z - np.median(z))) < 1.1  # issue 3
 
 
 def test_chi_of_the_deep_nuclei_follows_the_truth(scored):

@@ -162,6 +162,8 @@ def examination(options):
     runs, flips = [], {}
     for planned, scan in enumerate(default_protocol(options.field_strength, options.protocol)):
         sequence, role = scan.sequence, scan.role
+        if isinstance(sequence, SpoiledGre):
+            sequence = replace(sequence, spoiling_increment=options.spoiling_increment)
         common = {
             "MagneticFieldStrength": options.field_strength,
             "ImagingFrequency": round(hz_per_ppm(options.field_strength), 6),

@@ -17,6 +17,9 @@ class PatientOptions(Options):
         PROTOCOLS,
         "what is scanned: resume has two flip angles of two echoes, spin-echo a multi-echo spin echo instead of bSSFP",
     )
+    spoiling_increment: float = param(
+        math.radians(50), "rad", 0.0, 2 * math.pi, "RF spoiling increment of the spoiled gradient echoes"
+    )
     snr: float = param(
         40.0, "", 2.0, 1000.0, "white-matter magnitude at the shortest echo of the multi-echo scan over the noise SD"
     )
