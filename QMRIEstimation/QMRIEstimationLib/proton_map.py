@@ -3,7 +3,7 @@
 import numpy as np
 
 from .maps import QuantitativeMap
-from .receive import receive_profile
+from .receive import receive_profile, reference_pair
 from .relaxometry.pd import proton_density, without_decay
 from .relaxometry.r1 import R1_METHODS
 from .relaxometry.receive_field import RECEIVE_METHODS
@@ -31,7 +31,10 @@ def proton_map(session, series, fit, b1, settings):
         drawn, drawn_geometry = session.lesions()[:2]
         # a rater's drawing lies in the space of the multi-echo scan
         lesions = nearest_on_grid(drawn, drawn_geometry, geometry, series.to_multi_echo) != 0
-    receive, sources = receive_profile(session, series.place, m0, fit.r1, valid, lesions, settings)
+    pair = series.pair
+    if pair is None and settings.pd.receive in ("auto", "body-head"):
+        pair = reference_pair(session, series.place, settings)
+    receive, sources = receive_profile(pair, session, series.place, m0, fit.r1, valid, lesions, settings)
     result = proton_density(m0, m0_sd, receive, fit.r1, valid, mask, geometry, settings.pd, lesions=lesions)
     method = RECEIVE_METHODS[receive.method]
     notes += [f"PD: {note}" for note in (*receive.notes, result.sentence, *result.notes)]

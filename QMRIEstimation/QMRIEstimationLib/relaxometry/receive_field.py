@@ -65,28 +65,24 @@ class ReceiveField:
     notes: tuple = ()
 
 
-def receive_field(
-    head, body, reference_geometry, noise_sd, region, target, mask, fwhm=12.0, cancelled=None
-):  # fmt: skip
+def receive_field(head, body, reference_geometry, noise_sd, region, fwhm=12.0, cancelled=None):
     """Receive field of the head coil over that of the body coil, from a pair of quick low-resolution scans.
 
-    B^2 = G * (h^2 - 2 s_h^2) / G * (b^2 - 2 s_b^2): second moments have no Rician bias and contrast cancels. The field
-    belongs to the scanner, so it is brought to the grid of M0 by the headers alone, however the head moved since.
+    B^2 = G * (h^2 - 2 s_h^2) / G * (b^2 - 2 s_b^2): second moments have no Rician bias and contrast cancels.
 
     Args:
         head, body: float32 [k, j, i] on `reference_geometry`, magnitude of the same sequence; the body-coil scan
             registered to the head-coil scan and resampled by the caller where the head moved between them.
         noise_sd: (head, body), SD of the noise of one channel in these images.
         region: bool on `reference_geometry`, where there is signal in both.
-        target: Geometry of M0. mask: bool on `target`.
         fwhm: mm, of the Gaussian.
     Returns:
-        ReceiveField; the field of the body coil itself is left in it, see `with_body_coil`.
+        ReceiveField on `reference_geometry`, of mean 1 over the region, for `on_target`; the field of the body coil
+        itself is left in it, see `with_body_coil`.
     Raises:
         ValueError: shapes differ, or no voxel shows signal in both.
     """
     check_same_shape(head=head, body=body, region=region, reference_geometry=np.empty(reference_geometry.shape, bool))
-    check_same_shape(mask=mask, target=np.empty(target.shape, bool))
     head_power = np.square(head, dtype=np.float32) - np.float32(2 * noise_sd[0] ** 2)
     body_power = np.square(body, dtype=np.float32) - np.float32(2 * noise_sd[1] ** 2)
     known = region & (body_power > 0)
@@ -103,10 +99,20 @@ def receive_field(
     )
     field = np.sqrt(squared.clip(min=1e-6 * typical))
     field_sd = squared_sd / (2 * field)
-    field, valid = on_grid(field, reference_geometry, target)
+    return _scaled(field, field_sd, field > 0, region, "body-head")
+
+
+def on_target(receive, source, target, mask):
+    """A ReceiveField on Geometry `source` brought to Geometry `target` by the headers, of mean 1 over `mask` there.
+
+    The field belongs to the scanner: it stays where it is, however the head moved in between.
+    """
+    check_same_shape(field=receive.field, source=np.empty(source.shape, bool))
+    check_same_shape(mask=mask, target=np.empty(target.shape, bool))
+    field, valid = on_grid(receive.field, source, target, None, receive.valid)
     # smooth over many voxels: interpolation averages no further noise away
-    field_sd, _ = on_grid(field_sd, reference_geometry, target)
-    return _scaled(field, field_sd, valid & (field > 0), mask, "body-head")
+    sd, _ = on_grid(receive.sd, source, target, None, receive.valid)
+    return _scaled(field, sd, valid & (field > 0), mask, receive.method)
 
 
 def bias_field(m0, r1, valid, mask, lesions=None):
