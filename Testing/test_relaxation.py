@@ -127,10 +127,10 @@ def test_without_flip_angles_the_other_maps_are_made(patient, tmp_path):
 
 
 def test_scans_that_cannot_be_brought_together_cost_only_their_own_map(patient, tmp_path, monkeypatch, capsys):
-    def refuse(name, *_):
-        raise Misaligned(f"{name}: cannot be aligned.")
+    def refuse(scans, *_):
+        raise Misaligned(f"{scans[0][0]}: cannot be aligned.")
 
-    monkeypatch.setattr(phase_cycles, "registered", refuse)
+    monkeypatch.setattr(phase_cycles, "all_registered", refuse)
     command = ["run", str(patient), str(tmp_path / "maps"), "participant"]
     assert cli.main(command) == cli.DONE
     assert "flip-1_part-mag_VFA.nii.gz: cannot be aligned; what needs it was not made." in capsys.readouterr().err

@@ -8,6 +8,7 @@ from .errors import Misaligned
 from .geometry import Geometry
 from .registration import register_rigid
 from .resample import on_grid, sd_on_grid
+from .threads import in_pieces
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,22 @@ def registered(name, image, geometry, place, options):
     found = register_rigid(image, geometry, place.magnitude, place.geometry, options, place.mask)
     if not found.accepted:
         raise Misaligned(f"{name}: {found.problem}")
+    return found
+
+
+def all_registered(scans, place, options):
+    """Registration of several scans (name, image, geometry) to a Place, some at a time.
+
+    Raises:
+        Misaligned: as `registered`, of the first that is.
+    """
+    found = [None] * len(scans)
+
+    def piece(first, last):
+        for number in range(first, last):
+            found[number] = registered(*scans[number], place, options)
+
+    in_pieces(piece, len(scans), 1)
     return found
 
 

@@ -3,12 +3,10 @@
 import numpy as np
 
 from .acquisition import acquisition_parameters
-from .alignment import Place, moved, moved_map, registered
-from .errors import Misaligned
+from .alignment import Place, all_registered, moved, moved_map, registered
 from .gathering import Gathering
 from .maps import QuantitativeMap
 from .multi_echo import FOREGROUND, brain_of, measured_noise
-from .receive import reference_pair
 from .receive_settings import receive_differences
 from .relaxometry.dephasing import field_differences
 from .relaxometry.estatics import ESTATICS, fit_estatics
@@ -27,12 +25,11 @@ class FlipSeries(Gathering):
     Attributes:
         scans: ascending flip angle. joint: EstaticsFit of all echoes, or None where the first ones alone are used.
         magnitude, levels, shared_sd: amplitudes for `fit_r1` with their uncertainty. fitted: where R1 can be fitted.
-        pair: receive.ReferencePair once a scan that had moved needed it, or None.
     """
 
     def __init__(self, session, flips, multi_echo, settings, steps, joint=False):
-        super().__init__()
-        self.scans, self.pair = flips, None
+        super().__init__(session, settings)
+        self.scans = flips
         self.notes = [note for scan in flips for note in scan.notes]
         gain = receive_differences({scan.name: scan.header for scan in flips})
         self.notes += gain.corrected
@@ -46,15 +43,15 @@ class FlipSeries(Gathering):
         own = multi_echo is not None and multi_echo.scan in flips
         self.first = flips.index(multi_echo.scan) if own else len(flips) - 1
         self.place = self._place(session, images[self.first][0], multi_echo, settings)
-        for number, scan in enumerate(flips):
-            if number == self.first:
-                continue
-            steps.report((number + 1) / len(flips), f"registering {scan.name}")
-            found = registered(scan.name, images[number][0], scan.geometry, self.place, settings.registration)
+        others = [number for number in range(len(flips)) if number != self.first]
+        steps.report(0.5, "registering the flip angles")
+        scans = [(flips[number].name, images[number][0], flips[number].geometry) for number in others]
+        for number, found in zip(others, all_registered(scans, self.place, settings.registration), strict=True):
+            scan = flips[number]
             self.keep(scan.name, found)
             images[number] = np.stack([moved(echo, scan.geometry, self.place, found) for echo in images[number]])
             if not found.identity:
-                images[number] *= self._other_place_in_coil(session, found, settings)
+                images[number] *= self.other_place_in_coil(found)
         if any(scan.is_2d for scan in flips):
             self.notes.append(
                 f"{self.place.name}: is a 2-D scan, whose slice profile makes R1 and PD uncertain; 3-D is needed."
@@ -64,15 +61,6 @@ class FlipSeries(Gathering):
         self.magnitude, self.levels, self.shared_sd, self.fitted = self._amplitudes(images)
         if multi_echo is not None and multi_echo.r2star is not None:
             self.r2star = moved_map(multi_echo.r2star, self.place.geometry, self.to_multi_echo)
-
-    def _other_place_in_coil(self, session, found, settings):
-        """What undoes that the tissue of a scan that had moved lay elsewhere in the receive field; 1 where unknown."""
-        if self.pair is None:
-            try:
-                self.pair = reference_pair(session, self.place, settings)
-            except Misaligned as error:
-                self.notes.append(f"{str(error).rstrip('.')}; the receive field of scans that had moved is not known.")
-        return np.float32(1) if self.pair is None else self.pair.change(self.place, found)
 
     @staticmethod
     def _images(scan, factor, joint):

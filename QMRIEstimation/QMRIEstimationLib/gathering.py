@@ -3,7 +3,9 @@
 import numpy as np
 
 from .alignment import Place, motion_note, moved_map
+from .errors import Misaligned
 from .multi_echo import brain_of
+from .receive import reference_pair
 
 
 class Gathering:
@@ -15,12 +17,14 @@ class Gathering:
         to_multi_echo: 4x4 from RAS of the place to RAS of the multi-echo scan; None where there is no such scan.
         r2star: QuantitativeMap on the grid of the place, or None.
         sources: names of the files that every map from here owes something to.
+        pair: receive.ReferencePair once a scan that had moved needed it, or None.
     """
 
     sources = ()
 
-    def __init__(self):
-        self.place = self.to_multi_echo = self.r2star = None
+    def __init__(self, session, settings):
+        self.session, self.settings = session, settings
+        self.pair = self.place = self.to_multi_echo = self.r2star = None
         self.registrations, self.notes = {}, []
 
     @property
@@ -33,6 +37,15 @@ class Gathering:
         self.registrations[name] = found
         self.notes += motion_note(name, found)
 
+    def other_place_in_coil(self, found):
+        """What undoes that the tissue of a scan that had moved lay elsewhere in the receive field; 1 where unknown."""
+        if self.pair is None:
+            try:
+                self.pair = reference_pair(self.session, self.place, self.settings)
+            except Misaligned as error:
+                self.notes.append(f"{str(error).rstrip('.')}; the receive field of scans that had moved is not known.")
+        return np.float32(1) if self.pair is None else self.pair.change(self.place, found)
+
     def here(self, result):
         """A map of the space of the multi-echo scan on the grid of the place."""
         return moved_map(result, self.place.geometry, self.to_multi_echo)
@@ -42,7 +55,7 @@ class LonePlace(Gathering):
     """Without a flip-angle series the others come to the multi-echo scan, or to the scan that a map is made of."""
 
     def __init__(self, session, scan, multi_echo, settings):
-        super().__init__()
+        super().__init__(session, settings)
         if multi_echo is not None:
             self.to_multi_echo, self.r2star = np.eye(4), multi_echo.r2star
             self.place = Place(multi_echo.scan.name, multi_echo.magnitude, multi_echo.scan.geometry, multi_echo.mask)

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from .acquisition import acquisition_parameters
-from .alignment import moved_arrays, registered
-from .errors import InputError
+from .alignment import all_registered, moved, moved_arrays
+from .errors import InputError, Misaligned
 from .maps import QuantitativeMap
 from .multi_echo import measured_noise
 from .relaxometry.bssfp import R2_METHODS, fit_r2_bssfp, transfer_note
@@ -18,10 +18,15 @@ NEEDED = (
     ("phase_cycle", "SpoilingRFPhaseIncrement"),
 )
 WITHOUT = "or leave out R2 with --maps."
+LARGEST_MISFIT = 1.5  # median over the brain, in noise SDs; 1 is expected of cycles of the same place
 
 
 class PhaseCycles:
-    """bSSFP scans that lie in one place, and where that is."""
+    """bSSFP scans that lie in one place, and where that is.
+
+    The ellipse of LORE needs all phase cycles of the very same place. Where its misfit says that they are not, each
+    cycle is registered by itself; if the head did move, only magnitudes can be moved, and R2 is made of those.
+    """
 
     def __init__(self, scans, series, settings):
         first = scans[0]
@@ -35,46 +40,81 @@ class PhaseCycles:
                     f"export them from one protocol, {WITHOUT}"
                 )
         read = [scan.read() for scan in scans]
-        self.series, self.geometry = series, first.geometry
+        self.series, self.geometry, self.settings = series, first.geometry, settings
         self.notes = [note for scan in scans for note in scan.notes] + [f"{first.name}: {transfer_note()}"]
-        self.scans = self._together(scans, [m[0] for m, _ in read], settings)
-        chosen = [n for n, scan in enumerate(scans) if scan in self.scans]
-        self.magnitude = np.stack([read[n][0][0] for n in chosen])
-        phases = [read[n][1] for n in chosen]
-        self.phase = None if any(p is None for p in phases) else np.stack([p[0] for p in phases])
-        self.options = settings.r2
-        if self.phase is None and self.options.method != "magnitude":
-            self.options = replace(self.options, method="magnitude")
-            self.notes.append(f"{first.name}: there is no phase, so R2 was made from the magnitudes alone.")
+        self.scans, self.images = list(scans), [m[0] for m, _ in read]
         self.noise = float(
             np.mean(
                 [
                     measured_noise(scan.name, image[None], None, self.geometry)
-                    for scan, image in zip(self.scans, self.magnitude, strict=True)
+                    for scan, image in zip(scans, self.images, strict=True)
                 ]
             )
         )
+        self.options, self.looked = settings.r2, False
+        self.magnitude = np.stack(self.images)
+        self.phase = None if any(p is None for _, p in read) else np.stack([p[0] for _, p in read])
+        if self.phase is None and self.options.method != "magnitude":
+            self.options = replace(self.options, method="magnitude")
+            self.notes.append(f"{first.name}: there is no phase, so R2 was made from the magnitudes alone.")
+        self._together()
 
-    def _together(self, scans, images, settings):
-        """The scans that lie in one place: all of them, or where the head moved those of the largest flip angle."""
-        found = {}
-        for angle in sorted({scan.flip_angle for scan in scans}):
-            group = [n for n, scan in enumerate(scans) if scan.flip_angle == angle]
-            name = scans[group[0]].name
-            mean = np.mean([images[n] for n in group], axis=0)  # has no bands, so it registers like any other image
-            found[angle] = registered(name, mean, self.geometry, self.series.place, settings.registration)
-            self.series.keep(name, found[angle])
-        largest = max(found)
-        self.registration = found[largest]
-        if all(np.array_equal(f.ras_transform, self.registration.ras_transform) for f in found.values()):
-            return list(scans)
+    def _together(self):
+        """Register the flip angles; where they lie in different places, each cycle by itself."""
+        means = []
+        for angle in sorted({scan.flip_angle for scan in self.scans}):
+            group = [n for n, scan in enumerate(self.scans) if scan.flip_angle == angle]
+            mean = np.mean([self.images[n] for n in group], axis=0)  # has no bands: registers like any other image
+            means.append((self.scans[group[0]].name, mean, self.geometry))
+        try:
+            found = all_registered(means, self.series.place, self.settings.registration)
+        except Misaligned:
+            self._separately()
+            return
+        self.registration = found[-1]
+        if any(not np.array_equal(f.ras_transform, self.registration.ras_transform) for f in found):
+            self._separately()
+            return
+        self.series.keep(self.scans[0].name, self.registration)
+
+    def _separately(self):
+        """Register each cycle; where they lie in different places, go on with their magnitudes on the series' grid."""
+        self.looked = True
+        place = self.series.place
+        scans = [(scan.name, image, self.geometry) for scan, image in zip(self.scans, self.images, strict=True)]
+        found = all_registered(scans, place, self.settings.registration)
+        self.registration = found[0]
+        if all(np.array_equal(f.ras_transform, found[0].ras_transform) for f in found):
+            return
+        moved_images = []
+        for scan, image, own in zip(self.scans, self.images, found, strict=True):
+            self.series.keep(scan.name, own)
+            there = moved(image, self.geometry, place, own)
+            moved_images.append(there if own.identity else there * self.series.other_place_in_coil(own))
+        self.magnitude, self.phase = np.stack(moved_images), None
+        self.geometry, self.registration = place.geometry, replace(found[0], ras_transform=np.eye(4))
+        self.options = replace(self.options, method="magnitude")
         self.notes.append(
-            f"{scans[0].name}: the head moved between the flip angles of bSSFP, so only the largest was used for R2."
+            f"{self.scans[0].name}: the head moved between the phase cycles of bSSFP, so R2 was made from their "
+            "magnitudes alone, each put back; phase cannot be."
         )
-        return [scan for scan in scans if scan.flip_angle == largest]
 
     def fit(self, fit, b1, settings, steps):
         """R2 on the grid of the series: values, SD, quality, validity."""
+        arrays, misfit = self._fit(fit, b1, steps)
+        if misfit > LARGEST_MISFIT and self.phase is not None and not self.looked:
+            self._separately()
+            if self.phase is None:
+                arrays, _ = self._fit(fit, b1, steps)
+            else:
+                self.notes.append(
+                    f"{self.scans[0].name}: the phase cycles of bSSFP fit their model only to {misfit:.1f} noise SDs, "
+                    "though the head did not move; flow, or a tissue of several frequencies, may be the reason."
+                )
+        return arrays
+
+    def _fit(self, fit, b1, steps):
+        """R2 on the grid of the series, and the median misfit in noise SDs."""
         source, back = self.series.place.geometry, np.linalg.inv(self.registration.ras_transform)
         r1, inside = on_grid(fit.r1, source, self.geometry, back, fit.valid)
         r1_sd, _ = sd_on_grid(fit.sd, source, self.geometry, back, fit.valid)
@@ -101,8 +141,9 @@ class PhaseCycles:
         except ValueError as error:
             text = str(error).rstrip(".")
             raise InputError(f"{self.scans[0].name}: {text}; correct it, {WITHOUT}") from error
+        misfit = float(np.median(found.quality[found.valid])) if found.valid.any() else 0.0
         arrays = found.r2, found.sd, found.quality, found.valid
-        return moved_arrays(arrays, self.geometry, source, self.registration.ras_transform)
+        return moved_arrays(arrays, self.geometry, source, self.registration.ras_transform), misfit
 
     def map(self, arrays, b1):
         """QuantitativeMap of R2 on the grid of the series."""
