@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from QMRIEstimationLib import cli, phase_cycles
 from QMRIEstimationLib.errors import Misaligned
+from QMRIEstimationLib.flip_series import offset_note
 from QMRIEstimationLib.io.nifti import read_image
 from scipy import ndimage
 from test_run import validate
@@ -171,3 +172,13 @@ def test_unusable_flip_angle_series_is_refused_by_name(patient, tmp_path, capsys
     sentence = capsys.readouterr().err
     for word in words:
         assert word in sentence
+
+
+def test_an_offset_of_the_magnitude_is_said(rng):
+    head = np.zeros((20, 20, 20))
+    head[4:16, 4:16, 4:16] = 100.0
+    noisy = np.abs(head + rng.standard_normal(head.shape) + 1j * rng.standard_normal(head.shape))
+    assert offset_note("flip-1", noisy, 1.0) == []
+    assert offset_note("flip-1", np.where(head > 0, noisy, 0), 1.0) == []  # skull-stripped
+    (sentence,) = offset_note("flip-1", noisy + 50, 1.0)
+    assert "flip-1" in sentence and "subtract it" in sentence

@@ -17,6 +17,8 @@ from .resample import nearest_on_grid, on_grid
 FLUID_R2STAR = 6.0  # 1/s; slower is fluid, half as much as the slowest tissue at 1.5 T
 WATER_R2 = 0.6  # 1/s, of cerebrospinal fluid
 SAME_ECHO = 1e-5  # s; decays by less than the noise in between
+DARKEST = 1.0  # percent of the voxels; a head scan has more of air and bone
+BRIGHT_FOR_AIR = 6.0  # noise SDs; the magnitude of pure noise exceeds it in one voxel of a hundred million
 
 
 class FlipSeries(Gathering):
@@ -38,6 +40,8 @@ class FlipSeries(Gathering):
         self.noise = [
             measured_noise(scan.name, echoes, None, scan.geometry) for scan, echoes in zip(flips, images, strict=True)
         ]
+        for scan, echoes, noise in zip(flips, images, self.noise, strict=True):
+            self.notes += offset_note(scan.name, echoes[0], noise)
         # The grid is that of the scan that gives chi, whose phase stays as it is; else of the largest flip angle,
         # which has the contrast that registers best.
         own = multi_echo is not None and multi_echo.scan in flips
@@ -244,6 +248,17 @@ class FlipSeries(Gathering):
             parameters=self.parameters(b1),
             sources=self.sources + b1.sources,
         )
+
+
+def offset_note(name, image, noise_sd):
+    """A sentence when even the darkest voxels stand far above zero, as a list; empty for an image with air or zeros."""
+    darkest = float(np.percentile(image, DARKEST))
+    if darkest <= BRIGHT_FOR_AIR * noise_sd:
+        return []
+    return [
+        f"{name}: its darkest voxels lie {darkest / noise_sd:.0f} noise SDs above zero; if a constant was added to the "
+        "image, R1 and PD are wrong: subtract it, or export the magnitude again. A scan without air in view is fine."
+    ]
 
 
 def _one_or_list(name, values):
