@@ -166,7 +166,7 @@ def test_flip_angles_may_have_different_echoes(rng, monkeypatch):
     monkeypatch.setattr(flip_series, "measured_noise", lambda *_: noise)
     monkeypatch.setattr(FlipSeries, "_place", lambda _, __, image, *___: Place("20", image, geometry, everywhere))
     still = type("Still", (), {"ras_transform": np.eye(4), "identity": True, "shift_mm": 0, "rotation_deg": 0})()
-    monkeypatch.setattr(flip_series, "registered", lambda *_: still)
+    monkeypatch.setattr(flip_series, "all_registered", lambda scans, *_: [still] * len(scans))
     monkeypatch.setattr(flip_series.Gathering, "keep", lambda *_: None)
     steps = Steps(None, None, [relaxation_plan.SERIES])
     steps.start(relaxation_plan.SERIES)
