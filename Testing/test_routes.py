@@ -164,7 +164,9 @@ def test_flip_angles_may_have_different_echoes(rng, monkeypatch):
         )  # fmt: skip
     everywhere = np.ones(geometry.shape, bool)
     monkeypatch.setattr(flip_series, "measured_noise", lambda *_: noise)
-    monkeypatch.setattr(FlipSeries, "_place", lambda _, __, image, *___: Place("20", image, geometry, everywhere))
+    monkeypatch.setattr(
+        FlipSeries, "_place", lambda _, __, ___, images, *____: Place("20", images[1][0], geometry, everywhere)
+    )
     still = type("Still", (), {"ras_transform": np.eye(4), "identity": True, "shift_mm": 0, "rotation_deg": 0})()
     monkeypatch.setattr(flip_series, "all_registered", lambda scans, *_: [still] * len(scans))
     monkeypatch.setattr(flip_series.Gathering, "keep", lambda *_: None)

@@ -60,6 +60,12 @@ def moved(image, geometry, place, found):
     return np.maximum(values, 0)
 
 
+def noise_share(geometry, place, found):
+    """What `moved` leaves of the noise SD of a scan, float32 [k, j, i] on the Place: neighbours are averaged."""
+    ones = np.ones(geometry.shape, np.float32)
+    return sd_on_grid(ones, geometry, place.geometry, found.ras_transform, order="cubic")[0]
+
+
 def motion_note(name, found):
     """A sentence about a scan that had moved; empty for one that had not."""
     if np.array_equal(found.ras_transform, np.eye(4)):

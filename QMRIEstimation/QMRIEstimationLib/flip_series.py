@@ -3,7 +3,7 @@
 import numpy as np
 
 from .acquisition import acquisition_parameters
-from .alignment import Place, all_registered, moved, moved_map, registered
+from .alignment import Place, all_registered, moved, noise_share
 from .gathering import Gathering
 from .maps import QuantitativeMap
 from .multi_echo import FOREGROUND, brain_of, measured_noise
@@ -12,7 +12,6 @@ from .relaxometry.dephasing import field_differences
 from .relaxometry.estatics import ESTATICS, fit_estatics
 from .relaxometry.r1 import R1_METHODS, fit_r1
 from .relaxometry.spoiling import RfSpoiling, default_increment, typical_r2
-from .resample import nearest_on_grid, on_grid
 
 FLUID_R2STAR = 6.0  # 1/s; slower is fluid, half as much as the slowest tissue at 1.5 T
 WATER_R2 = 0.6  # 1/s, of cerebrospinal fluid
@@ -42,29 +41,32 @@ class FlipSeries(Gathering):
         ]
         for scan, echoes, noise in zip(flips, images, self.noise, strict=True):
             self.notes += offset_note(scan.name, echoes[0], noise)
-        # The grid is that of the scan that gives chi, whose phase stays as it is; else of the largest flip angle,
-        # which has the contrast that registers best.
         own = multi_echo is not None and multi_echo.scan in flips
-        self.first = flips.index(multi_echo.scan) if own else len(flips) - 1
-        self.place = self._place(session, images[self.first][0], multi_echo, settings)
-        others = [number for number in range(len(flips)) if number != self.first]
+        first = flips.index(multi_echo.scan) if own else len(flips) - 1 if multi_echo is None else None
+        self.place = self._place(session, first, images, multi_echo, settings)
+        levels, shares = list(self.noise), [np.float32(1)] * len(flips)  # in the unit of the images once moved
+        others = [number for number in range(len(flips)) if number != first]
         steps.report(0.5, "registering the flip angles")
         scans = [(flips[number].name, images[number][0], flips[number].geometry) for number in others]
         for number, found in zip(others, all_registered(scans, self.place, settings.registration), strict=True):
-            scan = flips[number]
-            self.keep(scan.name, found)
-            images[number] = np.stack([moved(echo, scan.geometry, self.place, found) for echo in images[number]])
+            geometry = flips[number].geometry
+            self.keep(flips[number].name, found)
+            if found.identity and geometry.same_grid(self.place.geometry):
+                continue
+            images[number] = np.stack([moved(echo, geometry, self.place, found) for echo in images[number]])
+            shares[number] = noise_share(geometry, self.place, found)
             if not found.identity:
-                images[number] *= self.other_place_in_coil(found)
-        if any(scan.is_2d for scan in flips):
-            self.notes.append(
-                f"{self.place.name}: is a 2-D scan, whose slice profile makes R1 and PD uncertain; 3-D is needed."
-            )
+                factor = self.other_place_in_coil(found)
+                images[number] *= factor
+                levels[number] = levels[number] * factor
+        self.notes += [
+            f"{scan.name}: is a 2-D scan, whose slice profile makes R1 and PD uncertain; 3-D is needed."
+            for scan in flips
+            if scan.is_2d
+        ]
         self.spoiling = self._spoiling()
         self.joint = self._joint(images, multi_echo, settings, steps) if joint else None
-        self.magnitude, self.levels, self.shared_sd, self.fitted = self._amplitudes(images)
-        if multi_echo is not None and multi_echo.r2star is not None:
-            self.r2star = moved_map(multi_echo.r2star, self.place.geometry, self.to_multi_echo)
+        self.magnitude, self.levels, self.shared_sd, self.fitted = self._amplitudes(images, levels, shares)
 
     @staticmethod
     def _images(scan, factor, joint):
@@ -72,31 +74,24 @@ class FlipSeries(Gathering):
         magnitude = scan.read()[0]
         return (magnitude if joint else magnitude[:1]) * np.float32(factor)
 
-    def _place(self, session, magnitude, multi_echo, settings):
-        """The grid of the series, with the brain of the multi-echo scan, to which it is registered."""
-        scan = self.scans[self.first]
+    def _place(self, session, first, images, multi_echo, settings):
+        """The grid of the series: that of the multi-echo scan, so that everything is interpolated once at most.
+
+        Without a multi-echo scan it is that of the largest flip angle, which has the contrast that registers best.
+        """
         if multi_echo is None:
+            scan, magnitude = self.scans[first], images[first][0]
             mask, mask_notes = brain_of(session, scan.name, magnitude, scan.geometry, settings)
             self.notes += mask_notes
             return Place(scan.name, magnitude, scan.geometry, mask)
-        if multi_echo.scan is scan:
-            self.to_multi_echo = np.eye(4)
-            return Place(scan.name, magnitude, scan.geometry, multi_echo.mask)
-        name, geometry = multi_echo.scan.name, multi_echo.scan.geometry
-        alone = Place(scan.name, magnitude, scan.geometry, None)
-        found = registered(name, multi_echo.magnitude, geometry, alone, settings.registration)
-        self.keep(name, found)
-        self.to_multi_echo = found.ras_transform
-        mask = nearest_on_grid(multi_echo.mask, geometry, scan.geometry, self.to_multi_echo).astype(bool)
-        return Place(scan.name, magnitude, scan.geometry, mask)
+        self.to_multi_echo, self.r2star = np.eye(4), multi_echo.r2star
+        return Place(multi_echo.scan.name, multi_echo.magnitude, multi_echo.scan.geometry, multi_echo.mask)
 
     def _joint(self, images, multi_echo, settings, steps):
         """EstaticsFit of all echoes, wherever all flip angles have signal; with the field of the multi-echo scan."""
         dephasing, field = None, None if multi_echo is None else multi_echo.images.get("total_field")
-        geometry = self.place.geometry
         if field is not None and settings.r2star.gradient_correction:
-            here, known = on_grid(field, multi_echo.scan.geometry, geometry, self.to_multi_echo, multi_echo.mask)
-            dephasing = field_differences(here, known, geometry)
+            dephasing = field_differences(field, multi_echo.mask, self.place.geometry)
         self.dephased = dephasing is not None
         lit = [echoes[0] > FOREGROUND * noise for echoes, noise in zip(images, self.noise, strict=True)]
         return fit_estatics(
@@ -110,22 +105,30 @@ class FlipSeries(Gathering):
             cancelled=steps.cancelled,
         )
 
-    def _amplitudes(self, images):
+    def _amplitudes(self, images, levels, shares):
         """Amplitudes [flip, k, j, i], their noise, the SD they share, and where they are known.
 
         Where the echoes could not be fitted together the first ones stand in: decay that is common to all flip angles
-        leaves R1 as it is.
+        leaves R1 as it is. An interpolated magnitude has the Rician excess of the noise before (`levels`) but less
+        spread (by `shares`), so the excess is taken off to first order, v^2 - s^2, and the rest counts as Gaussian.
         """
         first, joint = np.stack([echoes[0] for echoes in images]), self.joint
-        if joint is None:
+        interpolated = any(np.ndim(share) for share in shares)
+        if joint is None and not interpolated:
             return first, self.noise, None, self.place.mask
+        own = np.empty_like(first)
+        for number, (level, share) in enumerate(zip(levels, shares, strict=True)):
+            own[number] = level * share
+            if interpolated:
+                first[number] = np.sqrt(np.maximum(first[number] ** 2 - np.square(level), 0))
+        if joint is None:
+            return first, own, None, self.place.mask
         times = [scan.echo_times[0] for scan in self.scans]
         whole = joint.valid | (max(times) - min(times) > SAME_ECHO)
-        own = np.float32(self.noise)[:, None, None, None]
-        levels = np.where(whole, joint.amplitude_sd, own)
+        fitted_sd = np.stack([sd * share for sd, share in zip(joint.amplitude_sd, shares, strict=True)])
         return (
             np.where(whole, joint.amplitude, first),
-            levels,
+            np.where(whole, fitted_sd, own),
             joint.shared_sd,
             self.place.mask & (joint.valid | ~whole),
         )

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from .acquisition import acquisition_parameters
-from .alignment import all_registered, moved, moved_arrays
+from .alignment import all_registered, moved, moved_arrays, noise_share
 from .errors import InputError, Misaligned
 from .maps import QuantitativeMap
 from .multi_echo import measured_noise
@@ -51,7 +51,7 @@ class PhaseCycles:
                 ]
             )
         )
-        self.options, self.looked = settings.r2, False
+        self.options, self.looked, self.noise_share = settings.r2, False, None
         self.magnitude = np.stack(self.images)
         self.phase = None if any(p is None for _, p in read) else np.stack([p[0] for _, p in read])
         if self.phase is None and self.options.method != "magnitude":
@@ -86,12 +86,13 @@ class PhaseCycles:
         self.registration = found[0]
         if all(np.array_equal(f.ras_transform, found[0].ras_transform) for f in found):
             return
-        moved_images = []
+        moved_images, variance = [], np.zeros(place.geometry.shape, np.float32)
         for scan, image, own in zip(self.scans, self.images, found, strict=True):
             self.series.keep(scan.name, own)
-            there = moved(image, self.geometry, place, own)
-            moved_images.append(there if own.identity else there * self.series.other_place_in_coil(own))
-        self.magnitude, self.phase = np.stack(moved_images), None
+            factor = np.float32(1) if own.identity else self.series.other_place_in_coil(own)
+            moved_images.append(factor * moved(image, self.geometry, place, own))
+            variance += np.square(factor * noise_share(self.geometry, place, own)) / len(self.scans)
+        self.magnitude, self.phase, self.noise_share = np.stack(moved_images), None, np.sqrt(variance)
         self.geometry, self.registration = place.geometry, replace(found[0], ras_transform=np.eye(4))
         self.options = replace(self.options, method="magnitude")
         self.notes.append(
@@ -135,6 +136,7 @@ class PhaseCycles:
                 b1_sd,
                 mask,
                 self.options,
+                noise_share=self.noise_share,
                 progress=steps.report,
                 cancelled=steps.cancelled,
             )

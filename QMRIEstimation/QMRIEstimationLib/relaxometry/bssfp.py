@@ -111,6 +111,7 @@ def fit_r2_bssfp(
     mask,
     options=R2Options(),
     r1_follows_b1=True,
+    noise_share=None,
     progress=None,
     cancelled=None,
 ):
@@ -129,6 +130,8 @@ def fit_r2_bssfp(
         r1, r1_sd: float32 [k, j, i], 1/s. b1, b1_sd: float32 [k, j, i], ratio to nominal.
         mask: bool [k, j, i], where to fit.
         r1_follows_b1: whether R1 was fitted to flip angles with this very B1 map, so that both err together.
+        noise_share: float32 [k, j, i], SD of interpolated magnitudes over that of measured ones, for the method
+            "magnitude"; None for 1.
     Returns:
         R2Fit.
     Raises:
@@ -137,6 +140,7 @@ def fit_r2_bssfp(
     """
     images = {"magnitude": magnitude} | ({"phase": phase} if options.method != "magnitude" else {})
     maps = {"r1": r1, "r1_sd": r1_sd, "b1": b1, "b1_sd": b1_sd}
+    check_same_shape(noise_share=noise_share, mask=mask)
     _check_arrays(images, maps, mask, len(flip_angles), repetition_time, noise_sd, options)
     plan = _sorted_plan(np.asarray(flip_angles, np.float64), np.asarray(phase_cycles, np.float64))
     _check_plan(plan, options)
@@ -153,6 +157,8 @@ def fit_r2_bssfp(
         off_resonance = m0 = None
         sense, ratio = 0, 1.0
         results = r2, sd, valid, quality
+        share = np.ones(1, np.float32) if noise_share is None else noise_share
+        data = *data, np.broadcast_to(np.asarray(share, np.float32).reshape(-1), voxels)
     else:
         off_resonance, m0 = np.zeros(voxels, np.float32), np.zeros(voxels, np.float32)
         sense, ratio = _sense(*planes, inside, plan)

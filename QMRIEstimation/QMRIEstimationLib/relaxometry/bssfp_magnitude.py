@@ -47,9 +47,10 @@ def sum_of_cycles(signal, relative_variance, angles, sines, cosines, r1, tr):
 def magnitude_chunk(data, maps, cycles, settings, first, last, results):
     """Fit voxels `first` to `last` with magnitudes of `cycles` evenly spaced cycles; the rest as `lore_chunk`.
 
+    data: as there, without phase, and what interpolation left of the noise SD [v].
     results: r2, sd, valid, quality [v].
     """
-    magnitude, mask, noise_sd, nominal = data
+    magnitude, mask, noise_sd, nominal, share = data
     tr = settings[0]
     quality = results[3]
     flips = nominal.size
@@ -65,7 +66,7 @@ def magnitude_chunk(data, maps, cycles, settings, first, last, results):
             # the first-order excess of a Rician mean is 1/2 over the signal
             squared = max(amount * amount - 1, 1.0)
             signal[m % cycles, m // cycles] = math.sqrt(squared)
-            relative_variance[m % cycles, m // cycles] = 1 / squared
+            relative_variance[m % cycles, m // cycles] = share[v] * share[v] / squared
         if not usable:
             continue
         rate, noise_part, by_r1, by_b1, consistency = sum_of_cycles(
