@@ -140,6 +140,45 @@ def test_scans_that_cannot_be_brought_together_cost_only_their_own_map(patient, 
     assert cli.main([*command, "--maps", "R2"]) == cli.SOME_FAILED
 
 
+SENTENCES = {"another head": "cannot be aligned", "empty": "every voxel is 0", "four slices": "has 4 slices"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "broken", "lost"),
+    [
+        ("anat/*bssfpPC90_flip-2*", "another head", {"R2"}),
+        ("anat/*bssfpPC90_flip-2*", "empty", {"R2"}),
+        ("anat/*bssfp*", "four slices", {"R2"}),
+        ("fmap/*body_RB1COR", "another head", {"PD"}),
+        ("fmap/*TB1AFI", "empty", {"R1", "R2", "PD"}),
+        ("anat/*_flip-1_VFA", "four slices", {"R1", "R2", "PD"}),
+    ],
+)
+def test_broken_scan_costs_only_the_maps_that_need_it(patient, tmp_path, pattern, broken, lost, capsys):
+    raw = without(patient, tmp_path)
+    for path in (raw / "sub-01").glob(f"{pattern}.nii.gz"):
+        image = nibabel.load(path)
+        data, affine = np.asanyarray(image.dataobj), image.affine.copy()
+        if broken == "another head":  # smaller by a tenth, and turned over
+            data = ndimage.zoom(data[:, ::-1], 0.9, order=1)
+            data = np.pad(data, [(0, n - m) for n, m in zip(image.shape, data.shape, strict=True)])
+        elif broken == "empty":
+            data = np.zeros_like(data)
+        else:
+            data, affine[:, 3] = data[:, :, 30:34], affine @ [0, 0, 30, 1]
+        header = image.header if broken != "four slices" else None
+        changed = nibabel.Nifti1Image(data, affine, header)
+        changed.set_qform(affine, 1)
+        changed.set_sform(affine, 1)
+        nibabel.save(changed, path)
+    assert cli.main(["run", str(raw), str(tmp_path / "maps"), "participant"]) == cli.DONE
+    lines = [line for line in capsys.readouterr().err.splitlines() if "not made" in line]
+    assert len(lines) == 1
+    assert SENTENCES[broken] in lines[0]
+    made = {path.name for path in (tmp_path / "maps" / "sub-01" / "anat").glob("sub-01_[RPC]*map.nii.gz")}
+    assert made == {f"sub-01_{name}map.nii.gz" for name in {"R1", "R2", "R2star", "PD", "Chi"} - lost}
+
+
 @pytest.mark.slow
 def test_motion_between_the_scans_is_put_right(tmp_path, capsys):
     raw, maps = tmp_path / "raw", tmp_path / "maps"

@@ -5,7 +5,11 @@ class InputError(ValueError):
     """Something the user can mend; the sentence says what, where, what was expected and what to do."""
 
 
-class Misaligned(InputError):
+class Unusable(InputError):
+    """A scan that holds nothing: what depends on it is not made, the rest is."""
+
+
+class Misaligned(Unusable):
     """Scans that cannot be brought together: what depends on both is not made, the rest is."""
 
 

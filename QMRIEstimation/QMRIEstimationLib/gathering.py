@@ -3,7 +3,7 @@
 import numpy as np
 
 from .alignment import Place, motion_note, moved_map
-from .errors import Misaligned
+from .errors import Unusable
 from .multi_echo import brain_of
 from .receive import reference_pair
 
@@ -42,7 +42,7 @@ class Gathering:
         if self.pair is None:
             try:
                 self.pair = reference_pair(self.session, self.place, self.settings)
-            except Misaligned as error:
+            except Unusable as error:
                 self.notes.append(f"{str(error).rstrip('.')}; the receive field of scans that had moved is not known.")
         return np.float32(1) if self.pair is None else self.pair.change(self.place, found)
 

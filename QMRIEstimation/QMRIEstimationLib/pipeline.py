@@ -4,7 +4,7 @@ import numpy as np
 
 from .acquisition import Role
 from .alignment import moved_map
-from .errors import InputError, Misaligned
+from .errors import InputError, Unusable
 from .given import given_maps, notes_of, placed
 from .maps import Estimate
 from .multi_echo import multi_echo_maps, plan_multi_echo
@@ -61,7 +61,7 @@ def estimate(session, maps=None, settings=Settings(), progress=None, cancelled=N
     if second is not None:
         try:
             relaxation = relaxation_maps(session, second, multi_echo, settings, steps, given)
-        except Misaligned as error:
+        except Unusable as error:
             if explicit or multi_echo is None:
                 raise
             lost = [name for name in second.maps if name not in multi_echo.maps]

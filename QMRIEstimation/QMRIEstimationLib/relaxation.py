@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .errors import Misaligned
+from .errors import Unusable
 from .flip_series import FlipSeries
 from .gathering import LonePlace
 from .geometry import Geometry
@@ -89,7 +89,7 @@ def _transmit(session, plan, series, made, notes, settings, steps):
     steps.start("transmit field")
     try:
         return Transmit(session, series.place, settings)
-    except Misaligned as error:
+    except Unusable as error:
         if plan.explicit or not made:
             raise
         lost = ", ".join(name for name in plan.maps if name not in made)
@@ -102,7 +102,7 @@ def _gathered(session, plan, multi_echo, settings, steps):
     if plan.flips:
         try:
             return plan, FlipSeries(session, plan.flips, multi_echo, settings, steps, plan.joint)
-        except Misaligned as error:
+        except Unusable as error:
             if plan.explicit or plan.train is None:
                 raise
             lost = ", ".join(name for name in plan.maps if name != "R2")
@@ -135,8 +135,8 @@ def _rates(session, plan, series, transmit, known, made, settings, steps):
         steps.start("R2")
         scan = _or_note(plan, notes, *((EchoTrain, plan.train) if plan.train else (PhaseCycles, plan.cycles)),
                         series, settings)  # fmt: skip
-        if scan is not None:
-            arrays = scan.fit(r1 or fit, b1, settings, steps)
+        arrays = None if scan is None else _or_note(plan, notes, scan.fit, r1 or fit, b1, settings, steps)
+        if arrays is not None:
             if fit is not None:
                 r2, _, _, found = arrays
                 slow = np.where(found, r2, slow)
@@ -163,10 +163,10 @@ def _rates(session, plan, series, transmit, known, made, settings, steps):
 
 
 def _or_note(plan, notes, make, *arguments):
-    """What `make` returns; None and a note when scans cannot be brought together, unless the map was asked for."""
+    """What `make` returns; None and a note when a scan cannot be used for it, unless the map was asked for."""
     try:
         return make(*arguments)
-    except Misaligned as error:
+    except Unusable as error:
         if plan.explicit:
             raise
         notes.append(f"{str(error).rstrip('.')}; what needs it was not made.")

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, Unusable
 from .names import number_of
 from .nifti import read_header, read_image
 from .phase import magnitude_and_phase
@@ -96,7 +96,7 @@ def load_magnitude_and_phase(images):
                 "if this is a phase or real image, name it part-phase or part-real."
             )
         if not volume.any():
-            raise InputError(f"{name}: every voxel is 0, expected an image; export it again.")
+            raise Unusable(f"{name}: every voxel is 0, expected an image; export it again.")
     return magnitude, phase
 
 
