@@ -11,6 +11,7 @@ from QMRIEstimationLib import cli, phase_cycles
 from QMRIEstimationLib.errors import Misaligned
 from QMRIEstimationLib.flip_series import offset_note
 from QMRIEstimationLib.io.nifti import read_image
+from QMRIEstimationLib.noise import noise_sd
 from scipy import ndimage
 from test_run import validate
 
@@ -31,6 +32,17 @@ def made(patient, tmp_path_factory):
     output = tmp_path_factory.mktemp("relaxation_maps") / "maps"
     assert cli.main(["run", str(patient), str(output), "participant"]) == cli.DONE
     return output
+
+
+@pytest.mark.parametrize("pattern", ["*echo-1_part-mag_MEGRE", "*PC0_flip-2_part-mag_VFA", "*_flip-3_VFA", "*_FLAIR"])
+def test_noise_of_every_contrast_is_found_at_coarse_voxels(patient, pattern):
+    (truth,) = (patient / "sourcedata" / "truth" / "sub-01" / "fmap").glob("*_magnitude.nii.gz")
+    (first,) = (patient / "sub-01" / "anat").glob("*echo-1_part-mag_MEGRE.nii.gz")
+    (scan,) = (patient / "sub-01" / "anat").glob(f"{pattern}.nii.gz")
+    clean, noisy, image = (read_image(path)[0] for path in (truth, first, scan))
+    true = np.std((noisy - clean)[clean > 0.5 * clean.max()])  # one SD for all scans of a patient
+    # Voxels of 2.2 mm are full of anatomy; the SDs of the maps are to be right within a tenth.
+    assert noise_sd(image[None]) == pytest.approx(true, rel=0.1)
 
 
 def without(patient, folder, *patterns):

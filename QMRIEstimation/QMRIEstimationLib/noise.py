@@ -6,8 +6,10 @@ import scipy.fft
 from .geometry import check_same_shape
 from .relaxometry.rician import rician_mean
 
-QUIET_SHARE = 0.3  # of the blocks, those with the least structure
-FEWEST_BLOCKS = 50  # for a median that is worth its name
+QUIET_SHARE = 0.03  # of the blocks, those with the least structure; a third reads 2 mm scans 10 to 300 % too high
+FEWEST_BLOCKS = 50  # with signal, for a median that is worth its name
+ENOUGH_BLOCKS = 4000  # quiet ones, for an SD to 2 %; below, blocks that begin at odd voxels are taken too
+STARTS = ((0, 0, 0), (1, 1, 1), (0, 1, 1), (1, 0, 0), (1, 0, 1), (0, 1, 0), (1, 1, 0), (0, 0, 1))
 GAUSSIAN_MAD = 0.6744898  # median absolute deviation of a normal variable of SD 1
 
 
@@ -16,9 +18,9 @@ def noise_sd(magnitude, phase=None, geometry=None, mask=None):
 
     The finest detail of 2x2x2 blocks (their triple difference) holds next to no anatomy. Its median absolute
     deviation over the blocks whose other details are smallest, which for white noise says nothing about the triple
-    difference, is the SD of the magnitude; the Rician law turns it into the SD of one channel. Where the image was
-    interpolated, the detail is taken from the grid that was measured. Anatomy can only add, so the echo with the
-    least is believed.
+    difference, is the SD of the magnitude; the Rician law turns it into the SD of one channel. Where the
+    image was interpolated, the detail is taken from the grid that was measured. Anatomy can only add, so the echo
+    with the least is believed; voxels of 4 mm and more have anatomy everywhere, and may read a third too high.
 
     Args:
         magnitude: float32 [e, k, j, i].
@@ -41,28 +43,47 @@ def noise_sd(magnitude, phase=None, geometry=None, mask=None):
     found, bright = [], None
     for e in range(len(magnitude)):
         measured = _measured(magnitude[e], None if phase is None else phase[e], geometry)
-        mean, detail, structure = _block_details(measured)
         if bright is None:
-            bright = _blocks_of(mask, measured.shape) if mask is not None else _bright(mean)
-        estimate = _channel_sd(mean, detail, structure, bright)
+            bright = _voxels_of(mask, measured.shape) if mask is not None else _bright(measured)
+        estimate = _channel_sd(measured, bright)
         if estimate:
             found.append(estimate)
     if not found:
         raise ValueError(
-            f"noise_sd: {int(bright.sum())} blocks of 2x2x2 voxels with signal and noise were found, expected "
-            f"{FEWEST_BLOCKS} or more; give images that were not masked or smoothed to nothing."
+            f"noise_sd: fewer than {FEWEST_BLOCKS} blocks of 2x2x2 voxels with signal and noise were found; give "
+            "images that were not masked or smoothed to nothing."
         )
     return min(found)
 
 
-def _channel_sd(mean, detail, structure, bright):
+def _channel_sd(image, bright):
     """SD of one channel from the blocks of one echo; 0 when there are too few or they hold no noise."""
-    usable = bright & (mean > 0) & (structure > 0)
-    if usable.sum() < FEWEST_BLOCKS:
+    parts, count = [], 0
+    for start in STARTS:
+        begun = tuple(slice(s if n > s + 1 else 0, None) for s, n in zip(start, image.shape, strict=True))
+        part = _quiet_blocks(image[begun], bright[begun])
+        if part is None:
+            break
+        parts.append(part)
+        count += part.shape[1]
+        if count >= ENOUGH_BLOCKS:
+            break
+    if not parts:
         return 0.0
-    quiet = usable & (structure <= np.quantile(structure[usable], QUIET_SHARE))
-    magnitude_sd = float(np.median(np.abs(detail[quiet]))) / GAUSSIAN_MAD
-    return magnitude_sd * rician_correction(float(np.median(mean[quiet])), magnitude_sd)
+    mean, detail = np.concatenate(parts, axis=1)
+    magnitude_sd = float(np.median(np.abs(detail))) / GAUSSIAN_MAD
+    return magnitude_sd * rician_correction(float(np.median(mean)), magnitude_sd)
+
+
+def _quiet_blocks(image, bright):
+    """Mean and detail [2, block] of the blocks in the bright part with the least structure; None where they are few."""
+    mean, detail, structure = _block_details(image)
+    usable = (_block_details(bright)[0] > 0.99) & (mean > 0) & (structure > 0)
+    if usable.sum() < FEWEST_BLOCKS:
+        return None
+    share = max(QUIET_SHARE, FEWEST_BLOCKS / usable.sum())
+    quiet = usable & (structure <= np.quantile(structure[usable], share))
+    return np.stack([mean[quiet], detail[quiet]])
 
 
 def rician_correction(mean, magnitude_sd):
@@ -95,19 +116,18 @@ def _block_details(image):
     return mean, detail, sum(part * part for part in parts.values())
 
 
-def _bright(mean):
-    """Blocks brighter than the mean of those that are not zero: tissue, or all of a crop but its dark part."""
-    positive = mean[mean > 0]
-    return mean > positive.mean() if positive.size else mean > 0
+def _bright(image):
+    """Voxels brighter than half the mean of those that are not zero: tissue, or all of a crop but its dark part."""
+    positive = image[image > 0]
+    return image > 0.5 * positive.mean() if positive.size else image > 0
 
 
-def _blocks_of(mask, shape):
-    """Blocks that lie in the mask with all voxels; the mask is first taken to the grid `shape`."""
+def _voxels_of(mask, shape):
+    """The mask on the grid `shape`."""
     index = [
         np.minimum(np.round(np.arange(n) * m / n), m - 1).astype(int) for n, m in zip(shape, mask.shape, strict=True)
     ]
-    on_grid = mask[np.ix_(*index)]
-    return _block_details(on_grid)[0] > 0.99
+    return mask[np.ix_(*index)]
 
 
 def _measured(magnitude, phase, geometry):
