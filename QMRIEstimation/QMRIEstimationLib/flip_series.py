@@ -1,5 +1,7 @@
 """The spoiled gradient echoes of several flip angles, brought to one grid, and R1 from them."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from .acquisition import acquisition_parameters
@@ -15,6 +17,7 @@ from .relaxometry.spoiling import RfSpoiling, default_increment, typical_r2
 
 FLUID_R2STAR = 6.0  # 1/s; slower is fluid, half as much as the slowest tissue at 1.5 T
 WATER_R2 = 0.6  # 1/s, of cerebrospinal fluid
+SLOW_R2 = 3.0  # 1/s; of faster rates the spoiling hardly depends
 SAME_ECHO = 1e-5  # s; decays by less than the noise in between
 DARKEST = 1.0  # percent of the voxels; a head scan has more of air and bone
 BRIGHT_FOR_AIR = 6.0  # noise SDs; the magnitude of pure noise exceeds it in one voxel of a hundred million
@@ -143,14 +146,14 @@ class FlipSeries(Gathering):
             increments.append(increment)
         return None if None in increments else RfSpoiling(tuple(increments))
 
-    def fit(self, b1, r2, settings, steps):
-        """R1Fit of the series with a transmit field and, for the spoiling, R2 (None for what is typical)."""
+    def fit(self, b1, r2, settings, steps, where=None):
+        """R1Fit with a transmit field and, for the spoiling, R2 (None for what is typical); `where`: bool or all."""
         return fit_r1(
             self.magnitude,
             self.flip_angles,
             [scan.repetition_time for scan in self.scans],
             self.levels,
-            self.fitted,
+            self.fitted if where is None else self.fitted & where,
             b1.b1,
             settings.r1,
             spoiling=self.spoiling,
@@ -161,10 +164,21 @@ class FlipSeries(Gathering):
             cancelled=steps.cancelled,
         )
 
-    def refit(self, transmit, fit, r2, settings, steps):
-        """Transmit field and R1 anew, with R1 and R2 known."""
+    def refit(self, transmit, fit, r2, settings, steps, r2_sd=None):
+        """Transmit field and R1 anew, with R1 and R2 known; `r2_sd`: where R2 was measured, 0 elsewhere."""
         b1 = transmit.field(fit.r1, fit.sd, r2)
-        return b1, self.fit(b1, r2, settings, steps)
+        fit = self.fit(b1, r2, settings, steps)
+        if r2_sd is None or self.spoiling is None:
+            return b1, fit
+        # In fluid the spoiling needs R2, R2 came from R1, and so the errors of both grow together.
+        slow = fit.valid & (r2_sd > 0) & (r2 < SLOW_R2)
+        other = self.fit(b1, np.where(slow, r2 + r2_sd, r2), settings, steps, slow)
+        slow &= other.valid
+        return b1, replace(
+            fit,
+            sd=fit.sd + np.where(slow, np.abs(other.r1 - fit.r1), 0),
+            m0_sd=fit.m0_sd + np.where(slow, np.abs(other.m0 - fit.m0), 0),
+        )
 
     def field_from_maps(self, transmit, nominal, settings, steps):
         """TransmitField where no scan measures it; `nominal` is the R1Fit with nominal flip angles."""

@@ -138,9 +138,9 @@ def _rates(session, plan, series, transmit, known, made, settings, steps):
         arrays = None if scan is None else _or_note(plan, notes, scan.fit, r1 or fit, b1, settings, steps)
         if arrays is not None:
             if fit is not None:
-                r2, _, _, found = arrays
+                r2, r2_sd, _, found = arrays
                 slow = np.where(found, r2, slow)
-                b1, fit = series.refit(transmit, fit, slow, settings, steps)
+                b1, fit = series.refit(transmit, fit, slow, settings, steps, np.where(found, r2_sd, 0))
                 arrays = scan.fit(r1 or fit, b1, settings, steps)
             made["R2"] = scan.map(arrays, b1)
             if r1 and plan.cycles:
