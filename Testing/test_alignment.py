@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from QMRIEstimationLib import flip_series
 from QMRIEstimationLib.acquisition import Role, Scan, Session
-from QMRIEstimationLib.alignment import Place, moved, noise_share
+from QMRIEstimationLib.alignment import Place, motion_note, moved, noise_share
 from QMRIEstimationLib.geometry import Geometry
 from QMRIEstimationLib.registration import Registration
 from QMRIEstimationLib.settings import Settings
@@ -82,3 +82,12 @@ def test_sd_of_r1_is_its_spread_with_and_without_motion(rng, monkeypatch, still,
     assert fit.valid[mask].all()
     assert spread(z) == pytest.approx(1, abs=0.04)  # 10 000 voxels: 1 %, interpolated ones are fewer by far
     assert np.median(fit.r1[mask]) == pytest.approx(R1, abs=0.003)  # the excess of Rician magnitudes is taken off
+
+
+def test_scans_that_had_moved_share_one_sentence():
+    still = Registration(np.eye(4), 0.0, 0.0, 0.0, 0.5, True)
+    far = Registration(motion().ras_transform, 4.0, 1.0, 0.2, 0.5, True)
+    assert motion_note({"a": still}) == []
+    assert motion_note({"a": still, "b": motion()})[0].startswith("b: had moved by 1.0 mm and 3.0 degrees")
+    (sentence,) = motion_note({"a": still, "b": motion(), "c": far})
+    assert sentence.startswith("2 scans had moved, by up to 4.0 mm (c) and 3.0 degrees")

@@ -66,13 +66,22 @@ def noise_share(geometry, place, found):
     return sd_on_grid(ones, geometry, place.geometry, found.ras_transform, order="cubic")[0]
 
 
-def motion_note(name, found):
-    """A sentence about a scan that had moved; empty for one that had not."""
-    if np.array_equal(found.ras_transform, np.eye(4)):
+def motion_note(registrations):
+    """One sentence about the scans (name -> Registration) that had moved, in a list; empty when none had."""
+    had_moved = {name: found for name, found in registrations.items() if not found.identity}
+    if not had_moved:
         return []
+    farthest, found = max(had_moved.items(), key=lambda item: item[1].shift_mm)
+    misfit = max(found.misfit for found in had_moved.values())
+    if len(had_moved) == 1:
+        return [
+            f"{farthest}: had moved by {found.shift_mm:.1f} mm and {found.rotation_deg:.1f} degrees and was put back "
+            f"(misfit {misfit:.2f} mm)."
+        ]
+    turn = max(found.rotation_deg for found in had_moved.values())
     return [
-        f"{name}: had moved by {found.shift_mm:.1f} mm and {found.rotation_deg:.1f} degrees and was put back "
-        f"(misfit {found.misfit:.2f} mm)."
+        f"{len(had_moved)} scans had moved, by up to {found.shift_mm:.1f} mm ({farthest}) and {turn:.1f} degrees, and "
+        f"were put back (largest misfit {misfit:.2f} mm); each one's motion stands in xfm/."
     ]
 
 

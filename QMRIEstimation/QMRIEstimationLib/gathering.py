@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .alignment import Place, motion_note, moved_map
+from .alignment import Place, moved_map
 from .errors import Unusable
 from .multi_echo import brain_of
 from .receive import reference_pair
@@ -33,9 +33,8 @@ class Gathering:
         return None if self.to_multi_echo is None else np.linalg.inv(self.to_multi_echo)
 
     def keep(self, name, found):
-        """Remember a registration and say what had moved."""
+        """Remember a registration."""
         self.registrations[name] = found
-        self.notes += motion_note(name, found)
 
     def other_place_in_coil(self, found):
         """What undoes that the tissue of a scan that had moved lay elsewhere in the receive field; 1 where unknown."""

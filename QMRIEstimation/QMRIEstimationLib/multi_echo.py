@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .acquisition import Role, Scan, acquisition_parameters
-from .errors import InputError
+from .errors import InputError, Unusable
 from .geometry import check_same_shape
 from .maps import QuantitativeMap
 from .mask import brain_mask
@@ -143,7 +143,7 @@ def measured_noise(name, magnitude, phase, geometry):
     try:
         return noise_sd(magnitude, phase, geometry)
     except ValueError as error:
-        raise InputError(f"{name}: {str(error).removeprefix('noise_sd: ')}") from error
+        raise Unusable(f"{name}: {str(error).removeprefix('noise_sd: ')}") from error
 
 
 def _multi_echo_scans(session):

@@ -6,7 +6,7 @@ import numpy as np
 
 from .acquisition import acquisition_parameters
 from .alignment import all_registered, moved, moved_arrays, noise_share
-from .errors import InputError, Misaligned
+from .errors import InputError, Misaligned, Unusable
 from .maps import QuantitativeMap
 from .multi_echo import measured_noise
 from .relaxometry.bssfp import R2_METHODS, fit_r2_bssfp, transfer_note
@@ -35,7 +35,7 @@ class PhaseCycles:
                 if getattr(scan, name) is None:
                     raise InputError(f"{scan.name}: {text} is missing, R2 needs it; add it, {WITHOUT}")
             if not scan.geometry.same_grid(first.geometry):
-                raise InputError(
+                raise Unusable(
                     f"{scan.name} lies on another grid than {first.name}, expected one grid for all phase cycles; "
                     f"export them from one protocol, {WITHOUT}"
                 )

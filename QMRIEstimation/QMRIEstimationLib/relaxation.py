@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .alignment import motion_note
 from .errors import Unusable
 from .flip_series import FlipSeries
 from .gathering import LonePlace
@@ -80,7 +81,7 @@ def relaxation_maps(session, plan, multi_echo, settings, steps, given=MappingPro
         to_multi_echo=series.from_multi_echo,
         registrations=series.registrations,
         figures=figures,
-        notes=(*plan.notes, *series.notes, *more),
+        notes=(*plan.notes, *motion_note(series.registrations), *series.notes, *more),
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from .acquisition import Role
 from .alignment import registered
-from .errors import InputError
+from .errors import InputError, Unusable
 from .noise import noise_sd
 from .relaxometry.b1 import afi_b1, double_angle_b1, vendor_b1
 from .relaxometry.b1_free import information_b1, n4_b1
@@ -63,7 +63,7 @@ class Transmit:
                 if getattr(scan, name) is None:
                     raise InputError(f"{scan.name}: {text} is missing, the transmit field needs it; add it.")
         if not first.geometry.same_grid(second.geometry):
-            raise InputError(
+            raise Unusable(
                 f"{second.name} lies on another grid than {first.name}, expected the same for both images of the "
                 "transmit field; convert them again from one scan."
             )
@@ -112,7 +112,7 @@ class Transmit:
         """A B1Fit smoothed and brought to the flip-angle series."""
         name, geometry = self.scan.name, self.scan.geometry
         if not fit.valid.any():
-            raise InputError(
+            raise Unusable(
                 f"{name}: no voxel of the brain has a usable transmit field; check that the scan belongs to this "
                 "subject, or leave it out."
             )
