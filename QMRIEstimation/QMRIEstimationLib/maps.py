@@ -61,7 +61,7 @@ class Estimate:
         geometry: the reference grid; all arrays below lie on it.
         brain_mask: bool [k, j, i]. magnitude: float32, first echo, for pictures.
         images: name -> float32 [k, j, i]: total_field and local_field (Hz), wrapped_phase (rad, last echo),
-            field_residual (rad), transmit_field (percent).
+            field_residual (rad), transmit_field (percent), off_resonance (Hz, of bSSFP, wrapped).
         notes: warnings and corrections, one sentence each.
         figures: name -> number or text for the record (noise SD, medians, sign of the phase, reference offset).
         timings: stage -> seconds.

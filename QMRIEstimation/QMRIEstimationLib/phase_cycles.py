@@ -51,7 +51,7 @@ class PhaseCycles:
                 ]
             )
         )
-        self.options, self.looked, self.noise_share = settings.r2, False, None
+        self.options, self.looked, self.noise_share, self.off_resonance = settings.r2, False, None, None
         self.magnitude = np.stack(self.images)
         self.phase = None if any(p is None for _, p in read) else np.stack([p[0] for _, p in read])
         if self.phase is None and self.options.method != "magnitude":
@@ -94,7 +94,7 @@ class PhaseCycles:
             variance += np.square(factor * noise_share(self.geometry, place, own)) / len(self.scans)
         self.magnitude, self.phase, self.noise_share = np.stack(moved_images), None, np.sqrt(variance)
         self.geometry, self.registration = place.geometry, replace(found[0], ras_transform=np.eye(4))
-        self.options = replace(self.options, method="magnitude")
+        self.options, self.off_resonance = replace(self.options, method="magnitude"), None
         self.notes.append(
             f"{self.scans[0].name}: the head moved between the phase cycles of bSSFP, so R2 was made from their "
             "magnitudes alone, each put back; phase cannot be."
@@ -145,6 +145,9 @@ class PhaseCycles:
             raise InputError(f"{self.scans[0].name}: {text}; correct it, {WITHOUT}") from error
         misfit = float(np.median(found.quality[found.valid])) if found.valid.any() else 0.0
         arrays = found.r2, found.sd, found.quality, found.valid
+        if found.off_resonance is not None:  # jumps where it wraps, which an interpolation would fill
+            there = np.where(found.valid, found.off_resonance, 0).astype(np.float32)
+            self.off_resonance = nearest_on_grid(there, self.geometry, source, self.registration.ras_transform)
         return moved_arrays(arrays, self.geometry, source, self.registration.ras_transform), misfit
 
     def map(self, arrays, b1):

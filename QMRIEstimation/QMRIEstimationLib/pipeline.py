@@ -89,6 +89,9 @@ def _together(session, multi_echo, relaxation, given, notes, seconds):
         made |= {name: moved_map(result, geometry, transform) for name, result in relaxation.maps.items()}
         if relaxation.b1 is not None and relaxation.b1.measured:
             images["transmit_field"] = 100 * on_grid(relaxation.b1.b1, relaxation.geometry, geometry, transform)[0]
+        if relaxation.off_resonance is not None:
+            image = nearest_on_grid(relaxation.off_resonance, relaxation.geometry, geometry, transform)
+            images["off_resonance"] = image
         figures |= relaxation.figures
         notes += relaxation.notes
         registrations = relaxation.registrations

@@ -25,7 +25,7 @@ class Relaxation:
     Attributes:
         magnitude: float32, the image of that place. mask: bool, the brain. b1: transmit.TransmitField or None.
         to_multi_echo: 4x4 from RAS of the multi-echo scan to RAS of the place, or None.
-        registrations: scan name -> Registration.
+        registrations: scan name -> Registration. off_resonance: float32, Hz, of the phase cycles, or None.
     """
 
     geometry: Geometry
@@ -35,6 +35,7 @@ class Relaxation:
     b1: object
     to_multi_echo: np.ndarray | None
     registrations: dict
+    off_resonance: np.ndarray | None = None
     figures: dict = field(default_factory=dict)
     notes: tuple = ()
 
@@ -58,7 +59,7 @@ def relaxation_maps(session, plan, multi_echo, settings, steps, given=MappingPro
         InputError, Cancelled.
     """
     steps.start(SERIES)
-    made, figures, b1, more = {}, {}, None, []
+    made, figures, b1, off_resonance, more = {}, {}, None, None, []
     plan, series = _gathered(session, plan, multi_echo, settings, steps)
     known = {name: series.here(result) for name, result in given.items()}
     series.r2star = known.get("R2star", series.r2star)
@@ -66,7 +67,7 @@ def relaxation_maps(session, plan, multi_echo, settings, steps, given=MappingPro
         made["R2star"] = series.r2star = series.r2star_map()
     transmit = _transmit(session, plan, series, made, more, settings, steps) if plan.relaxes else None
     if transmit is not None:
-        b1, found = _rates(session, plan, series, transmit, known, made, settings, steps)
+        b1, found, off_resonance = _rates(session, plan, series, transmit, known, made, settings, steps)
         more += [*b1.notes, *found]
         figures["transmit_field"] = b1.method
         figures["b1_median_percent"] = round(float(np.median(100 * b1.b1[series.place.mask])), 2)
@@ -80,6 +81,7 @@ def relaxation_maps(session, plan, multi_echo, settings, steps, given=MappingPro
         b1=b1,
         to_multi_echo=series.from_multi_echo,
         registrations=series.registrations,
+        off_resonance=off_resonance,
         figures=figures,
         notes=(*plan.notes, *motion_note(series.registrations), *series.notes, *more),
     )
@@ -113,9 +115,10 @@ def _gathered(session, plan, multi_echo, settings, steps):
 
 
 def _rates(session, plan, series, transmit, known, made, settings, steps):
-    """Put R1, R2 and PD into `made`; returns the transmit field and notes. `known`: given maps, on the same grid."""
+    """Put R1, R2 and PD into `made`, with `known` maps on the same grid; transmit field, notes and off-resonance."""
     r1 = KnownR1(known["R1"].values, known["R1"].sd, known["R1"].valid) if "R1" in known else None
     b1, fit, slow, notes = transmit.field(*((r1.r1, r1.sd) if r1 else ())), None, None, []
+    off_resonance = None
     if plan.flips:
         steps.start("R1")
         fit = series.fit(b1, None, settings, steps)
@@ -143,7 +146,7 @@ def _rates(session, plan, series, transmit, known, made, settings, steps):
                 slow = np.where(found, r2, slow)
                 b1, fit = series.refit(transmit, fit, slow, settings, steps, np.where(found, r2_sd, 0))
                 arrays = scan.fit(r1 or fit, b1, settings, steps)
-            made["R2"] = scan.map(arrays, b1)
+            made["R2"], off_resonance = scan.map(arrays, b1), scan.off_resonance
             if r1 and plan.cycles:
                 result = made["R2"]
                 made["R2"] = replace(
@@ -160,7 +163,7 @@ def _rates(session, plan, series, transmit, known, made, settings, steps):
         if found is not None:
             made["PD"], pd_notes = found
             notes += pd_notes
-    return b1, notes
+    return b1, notes, off_resonance
 
 
 def _or_note(plan, notes, make, *arguments):

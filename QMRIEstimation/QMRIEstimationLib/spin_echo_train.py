@@ -18,6 +18,8 @@ WITHOUT = "or leave out R2 with --maps."
 class EchoTrain:
     """A multi-echo spin echo, and where it lies."""
 
+    off_resonance = None  # refocused
+
     def __init__(self, scan, gathering, settings):
         """Read and register it to the place of a Gathering.
 

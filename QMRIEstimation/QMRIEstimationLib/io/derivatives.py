@@ -129,15 +129,19 @@ def write_estimate(folder, estimate):
 
 
 def _field_maps(folder, name, estimate):
-    kinds = {"total_field": "total", "local_field": "local"}
-    present = {kind: estimate.images[image] for image, kind in kinds.items() if image in estimate.images}
+    wrapped = "off-resonance of bSSFP, wrapped at half of 1/TR, with the sign of the phase as stored"
+    kinds = {
+        "total": ("total_field", "total field over the brain, positive where the Larmor frequency is higher"),
+        "local": ("local_field", "local field over the brain, positive where the Larmor frequency is higher"),
+        "offresonance": ("off_resonance", wrapped),
+    }
+    present = {kind: text for kind, (image, text) in kinds.items() if image in estimate.images}
     if not present:
         return
     sources = _all_sources(estimate)
     described = {"SkullStripped": True, "Units": "Hz", "Sources": _uris(sources)}
-    for kind, image in present.items():
-        text = f"{kind} field over the brain, positive where the Larmor frequency is higher"
-        stem = f"fmap/{name}_desc-{kind}_fieldmap"
+    for kind, text in present.items():
+        image, stem = estimate.images[kinds[kind][0]], f"fmap/{name}_desc-{kind}_fieldmap"
         _image(folder, stem, image, estimate.geometry, described | {"Description": text})
     _image(
         folder,
