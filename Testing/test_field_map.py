@@ -111,12 +111,28 @@ def test_residual_is_the_phase_noise(scan, rng):
     assert np.sqrt(np.mean(result.residual[mask] ** 2) / np.mean(expected**2)) == pytest.approx(1.03, abs=0.07)
 
 
-@pytest.mark.parametrize("step, said", [(0.0, False), (0.3, True), (3.0, True)])
-def test_echoes_read_in_alternating_directions_are_reported(scan, rng, step, said):
+def alternating(step):
+    """Phase of echoes that are read in alternating directions: a constant and a ramp along the readout, rad."""
+    return np.array([1, -1, 1, -1])[:, None, None, None] * (0.25 * step + step * np.linspace(-0.5, 0.5, SHAPE[2]))
+
+
+@pytest.mark.parametrize("step", [0.4, 2.4])
+def test_phase_of_alternating_readouts_is_taken_off(scan, rng, step):
+    geometry, mask, field, _, echoes = scan
+    times = (0.004, 0.010, 0.016, 0.022)
+    magnitude, phase = echoes(times, rng=rng)
+    result = field_map(magnitude, wrap(phase + np.float32(alternating(step))), times, mask, geometry, NOISE)
+    assert "alternating directions; their phase" in result.notes[-1]
+    error = (result.total_field - field)[mask]
+    assert abs(np.median(error)) < 0.1  # Hz
+    assert np.std(error) < 1.1 * np.sqrt(np.mean(result.sd[mask] ** 2) + 0.3**2)  # 0.3 Hz: curvature of the offset
+
+
+@pytest.mark.parametrize("step, said", [(0.0, False), (0.4, True), (3.0, True)])
+def test_uneven_echoes_read_in_alternating_directions_are_reported(scan, rng, step, said):
     geometry, mask, _, _, echoes = scan
     magnitude, phase = echoes(rng=rng)
-    alternating = np.array([1, -1, 1, -1])[:, None, None, None] * (0.3 * step + step * np.linspace(-0.5, 0.5, SHAPE[2]))
-    result = field_map(magnitude, wrap(phase + np.float32(alternating)), ECHO_TIMES, mask, geometry, NOISE)
+    result = field_map(magnitude, wrap(phase + np.float32(alternating(step))), ECHO_TIMES, mask, geometry, NOISE)
     assert any("read in the same direction" in note for note in result.notes) == said
 
 
@@ -180,6 +196,55 @@ def test_bits_do_not_depend_on_threads(scan, rng, threads):
     for other in results[1:]:
         for name in ("total_field", "sd", "residual", "unwrapped", "phase_offset"):
             assert getattr(results[0], name).tobytes() == getattr(other, name).tobytes()
+
+
+@pytest.mark.parametrize("fit", ["least squares", "nonlinear", "weighted mean"])
+def test_every_fit_has_the_spread_it_says(scan, rng, fit):
+    geometry, mask, _, _, echoes = scan
+    first, second = (
+        field_map(*echoes(rng=rng), ECHO_TIMES, mask, geometry, NOISE, FieldOptions(fit=fit)) for _ in range(2)
+    )
+    z = (first.total_field - second.total_field)[mask] / np.hypot(first.sd, second.sd)[mask]
+    assert np.std(z) == pytest.approx(1, abs=0.05)  # 8000 voxels; the offset's own noise adds up to 2 %
+
+
+def test_weighted_mean_is_noisier_than_least_squares(scan, rng):
+    geometry, mask, _, _, echoes = scan
+    magnitude, phase = echoes(rng=rng)
+    sds = [field_map(magnitude, phase, ECHO_TIMES, mask, geometry, NOISE, FieldOptions(fit=fit)).sd[mask].mean()
+           for fit in ("least squares", "weighted mean")]  # fmt: skip
+    assert sds[0] < sds[1]
+
+
+def test_offset_as_mcpc_3d_s_is_right_inside_and_biased_at_the_edge(scan):
+    geometry, mask, field, _, echoes = scan
+    errors = {}
+    for offset in ("smooth", "mcpc-3d-s"):
+        result = field_map(*echoes(noise=0), ECHO_TIMES, mask, geometry, NOISE, FieldOptions(offset=offset))
+        error = (result.total_field - field)[mask]
+        errors[offset] = np.std(error - np.median(error))
+        turns = (result.unwrapped - echoes(noise=0)[1])[:, mask] / (2 * np.pi)
+        np.testing.assert_allclose(turns, np.rint(turns), atol=1e-4)
+    assert errors["smooth"] < 0.3 * errors["mcpc-3d-s"] < 3  # Hz
+
+
+def test_reliability_falls_where_the_echoes_disagree(scan, rng):
+    geometry, mask, _, _, echoes = scan
+    magnitude, phase = echoes(rng=rng)
+    flow = np.zeros(SHAPE, bool)
+    flow[8:12, 12:18, 14:20] = True
+    phase[2, flow] = wrap(phase[2, flow] + 1.0)
+    result = field_map(magnitude, phase, ECHO_TIMES, mask, geometry, NOISE)
+    assert np.median(result.reliability[mask & flow]) < 0.3
+    assert np.median(result.reliability[mask & ~flow]) > 0.99
+    assert result.reliability[mask].min() > 0
+
+
+def test_single_echo_by_the_laplacian_is_smooth(scan):
+    geometry, mask, field, _, echoes = scan
+    magnitude, phase = echoes((0.02,), noise=0)
+    result = field_map(magnitude, phase, (0.02,), mask, geometry, NOISE, FieldOptions(single_echo="laplacian"))
+    assert np.corrcoef(result.total_field[mask], field[mask])[0, 1] > 0.95
 
 
 def test_offset_can_be_taken_as_zero(scan):

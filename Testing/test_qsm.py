@@ -288,7 +288,7 @@ def iron_head():
     total = hz_per_ppm(3.0) * (forward_field(chi.astype(np.float32), geometry) + 9.4 * outside)
     total = ((total + 0.05 * rng.normal(size=geometry.shape)) * mask).astype(np.float32)
     flat = np.zeros(geometry.shape, np.float32)
-    field = FieldMap(total, (0.05 * mask).astype(np.float32), flat, flat[None], flat)
+    field = FieldMap(total, (0.05 * mask).astype(np.float32), flat, mask.astype(np.float32), flat[None], flat)
     return geometry, mask, chi, r2star.astype(np.float32), field, np.ones((2, *geometry.shape), np.float32), nuclei
 
 

@@ -143,7 +143,8 @@ def _field_work(scan):
     from .qsm.background import VsharpOptions, vsharp
     from .qsm.field import field_map
     from .qsm.inversion import InversionOptions, invert_closed_form
-    from .qsm.unwrap import laplacian_unwrap, unwrap
+    from .qsm.romeo import romeo, romeo_echoes
+    from .qsm.unwrap import laplacian_unwrap
 
     mask, geometry, wrapped = scan.mask, scan.geometry, scan.phase[-1]
     voxels = mask.size
@@ -161,12 +162,19 @@ def _field_work(scan):
         peers.LAPLACIAN_PEERS,
     )
     yield Stage(
-        "unwrapping",
-        lambda: unwrap(wrapped, scan.magnitude[-1], mask, geometry),
+        "ROMEO, one echo",
+        lambda: romeo(wrapped, scan.magnitude[-1], mask),
         voxels,
         FFTS,
         plain,
         peers.UNWRAP_PEERS,
+    )
+    yield Stage(
+        "ROMEO, all echoes",
+        lambda: romeo_echoes(scan.phase, scan.magnitude, scan.echo_times, mask),
+        voxels,
+        FFTS,
+        plain,
     )
     yield Stage(
         "field map of all echoes",

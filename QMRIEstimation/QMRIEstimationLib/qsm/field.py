@@ -8,12 +8,16 @@ from scipy import ndimage
 from ..errors import InputError, check_cancelled
 from ..geometry import check_same_shape
 from ..parameters import Options, choice
+from .bipolar import readout_phase
 from .echoes import closest_pair, line_fit, unwrap_echoes
+from .field_fit import FIELD_FITS, UNEXPLAINED, fit_field, reliability, spread_of_noise
+from .mcpc3ds import mcpc3ds_offset
 from .offset import smooth_offset
-from .unwrap import TURN, unwrap
+from .romeo import romeo, romeo_echoes
+from .unwrap import TURN, laplacian_unwrap, wrap
 
-_UNEXPLAINED = 3.0  # times the residual that noise leaves; a real brain read in one direction shows 1.2
 _BENT = 0.05  # rad; smaller residuals, of flow and of voxels with two tissues, are harmless at any noise
+_BETTER = 0.5  # share of the residual that is left where a correction of alternating readouts is believed
 _WEAKEST = 1e-6  # weight floor relative to the mean: a dead echo steers nothing but keeps the sums regular
 
 
@@ -21,7 +25,18 @@ _WEAKEST = 1e-6  # weight floor relative to the mean: a dead echo steers nothing
 class FieldOptions(Options):
     """Settings of the field map."""
 
-    offset: str = choice("smooth", ("smooth", "none"), "phase at echo time 0: estimated as smooth, or taken as zero")
+    offset: str = choice(
+        "smooth",
+        ("smooth", "mcpc-3d-s", "none"),
+        "phase at echo time 0: smooth (local-linear, weighted), as MCPC-3D-S, or taken as zero",
+    )
+    fit: str = choice(
+        "least squares",
+        FIELD_FITS,
+        "field from the echoes: straight line, complex signal, or mean of phase over echo time weighted by both",
+    )
+    bipolar: str = choice("auto", ("auto", "yes", "no"), "correct echoes read in alternating directions")
+    single_echo: str = choice("romeo", ("romeo", "laplacian"), "unwrapping of a scan with one echo")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +46,7 @@ class FieldMap:
     Attributes:
         total_field, sd: Hz [k, j, i], with the sign of the phase as stored; one standard deviation from the noise.
         residual: rad [k, j, i], weighted root mean square of the echoes about the fit; 0 for a single echo.
+        reliability: 0 to 1, 1 where the echoes agree as well as the noise allows; a weight for what follows.
         unwrapped: rad [echo, k, j, i], with the offset.
         phase_offset: rad [k, j, i], phase at echo time 0.
         notes: sentences for the report.
@@ -39,6 +55,7 @@ class FieldMap:
     total_field: np.ndarray
     sd: np.ndarray
     residual: np.ndarray
+    reliability: np.ndarray
     unwrapped: np.ndarray
     phase_offset: np.ndarray
     notes: tuple = ()
@@ -86,44 +103,71 @@ def field_map(
     weights = np.maximum(weights, np.float32(_WEAKEST * weights.mean(dtype=np.float64)))
     inner = usable[ndimage.find_objects(usable.astype(np.uint8))[0]]  # the same voxels on the smallest grid
     if len(times) == 1:
-        unwrapped, offset, notes = _single_echo(wrapped, signal, inner, geometry, steps)
+        unwrapped, offset, notes = _single_echo(wrapped, signal, inner, geometry, options, steps)
     else:
         unwrapped, offset, notes = _multi_echo(wrapped, signal, weights, times, inner, geometry, options, steps)
+    expected = noise_sd * np.sqrt((len(times) - 1) / weights.sum(axis=0))
+    slope, residual = fit_field(unwrapped - offset, weights, times, options.fit)
+    if options.bipolar != "no" and (options.bipolar == "yes" or _bent(residual, expected)):
+        steps.at(0.85, "phase of alternating readouts")
+        found = _without_alternation(wrapped, signal, weights, times, inner, geometry, options, steps)
+        if found is not None:
+            again = fit_field(found[0] - found[1], weights, times, options.fit)
+            if options.bipolar == "yes" or np.median(again[1]) < _BETTER * np.median(residual):
+                (unwrapped, offset, notes), (slope, residual) = found, again
     steps.at(0.9, "field fit")
-    notes += _left_out(mask, usable)
-    t = times.astype(np.float32)[:, None]
-    information = (weights * t**2).sum(axis=0)
-    slope = (weights * t * (unwrapped - offset)).sum(axis=0) / information
-    rest = unwrapped - offset - slope * t
-    total_weight = weights.sum(axis=0)
-    residual = np.sqrt((weights * rest**2).sum(axis=0) / total_weight)
-    notes += _no_line(residual, noise_sd * np.sqrt((len(times) - 1) / total_weight))
+    notes += _left_out(mask, usable) + _no_line(residual, expected)
     return FieldMap(
         total_field=_placed(slope / TURN, usable),
-        sd=_placed(noise_sd / (TURN * np.sqrt(information)), usable),
+        sd=_placed(noise_sd * spread_of_noise(weights, times, options.fit), usable),
         residual=_placed(residual, usable),
+        reliability=_placed(reliability(residual, expected), usable),
         unwrapped=np.stack([_placed(u, usable) for u in unwrapped]),
         phase_offset=_placed(offset, usable),
         notes=tuple(notes),
     )
 
 
-def _single_echo(wrapped, signal, inner, geometry, steps):
+def _without_alternation(wrapped, signal, weights, times, inner, geometry, options, steps):
+    """What `_multi_echo` finds once the alternating phase is taken off; None where it cannot be estimated."""
+    images = (np.stack([_placed(a, inner) for a in arrays]) for arrays in (wrapped, weights))
+    alternating = readout_phase(*images, times, inner, geometry)
+    if alternating is None:
+        return None
+    sign = (-1) ** np.arange(len(times), dtype=np.float32)[:, None]
+    corrected = wrap(wrapped - sign * alternating[inner]).astype(np.float32)
+    unwrapped, offset, notes = _multi_echo(corrected, signal, weights, times, inner, geometry, options, steps)
+    size = float(np.sqrt(np.mean(alternating[inner] ** 2)))
+    note = f"echoes were read in alternating directions; their phase ({size:.2f} rad, root mean square) was taken off."
+    return unwrapped, offset, [*notes, note]
+
+
+def _single_echo(wrapped, signal, inner, geometry, options, steps):
     """Unwrapped phase of the only echo; its offset cannot be told from the field."""
     steps.at(0.1, "unwrapping")
     image = _placed(wrapped[0], inner)
-    unwrapped = unwrap(image, _placed(signal[0], inner), inner, geometry)
+    if options.single_echo == "laplacian":
+        unwrapped = laplacian_unwrap(image, inner, geometry)
+    else:
+        unwrapped = romeo(image, _placed(signal[0], inner), inner)
     note = "the phase has one echo, so its offset at echo time 0 was not removed and adds to the total field."
     return unwrapped[inner][None], np.zeros(wrapped.shape[1], np.float32), [note]
 
 
 def _multi_echo(wrapped, signal, weights, times, inner, geometry, options, steps):
     """Unwrapped echoes and offset [voxel], agreeing on the whole turns."""
+    if options.offset == "mcpc-3d-s":
+        steps.at(0.05, "phase offset")
+        images = [np.stack([_placed(a, inner) for a in arrays]) for arrays in (wrapped, signal)]
+        offset = mcpc3ds_offset(*images, times, inner)
+        steps.at(0.4, "unwrapping the echoes")
+        unwrapped = romeo_echoes(wrap(images[0] - offset), images[1], times, inner)
+        return unwrapped[:, inner] + offset[inner], offset[inner], []
     steps.at(0.05, "unwrapping the echo difference")
     a, b = closest_pair(times)
     difference = np.angle(np.exp(1j * (wrapped[b] - wrapped[a]))).astype(np.float32)
     strength = np.minimum(signal[a], signal[b])
-    difference = unwrap(_placed(difference, inner), _placed(strength, inner), inner, geometry)[inner]
+    difference = romeo(_placed(difference, inner), _placed(strength, inner), inner)[inner]
     steps.at(0.4, "unwrapping the echoes")
     unwrapped = unwrap_echoes(wrapped, weights, times, difference, (a, b))
     if options.offset == "none":
@@ -133,7 +177,7 @@ def _multi_echo(wrapped, signal, weights, times, inner, geometry, options, steps
     precision = _placed(precision, inner)
     offset = smooth_offset(_placed(intercept, inner), precision, inner, geometry)
     steps.at(0.75, "phase offset")
-    offset = unwrap(offset, precision, inner, geometry)[inner]
+    offset = romeo(offset, precision, inner)[inner]
     return _common_turns(unwrapped, weights, times, offset), offset, []
 
 
@@ -143,11 +187,17 @@ def _common_turns(unwrapped, weights, times, offset):
     return (unwrapped + TURN * np.rint((offset - intercept) / TURN)).astype(np.float32)
 
 
-def _no_line(residual, expected):
-    """A note when the phase of the echoes is farther from a line than noise takes it, as with bipolar readouts."""
+def _bent(residual, expected):
+    """Whether the phases of the echoes are farther from a line than noise takes them, as with bipolar readouts."""
     excess = float(np.median(residual / expected)) if expected.any() else 0.0
-    if excess <= _UNEXPLAINED or np.median(residual) <= _BENT:
+    return excess > UNEXPLAINED and np.median(residual) > _BENT
+
+
+def _no_line(residual, expected):
+    """A note when the echoes do not lie on a line."""
+    if not _bent(residual, expected):
         return []
+    excess = float(np.median(residual / expected))
     return [
         f"the phases of the echoes are {excess:.1f} times as far from a straight line as noise explains, so the field "
         "and chi are doubtful; check the echo times, and that all echoes were read in the same direction (monopolar)."
