@@ -294,7 +294,7 @@ BAD_INPUTS = (
     BadInput(
         "no noise",
         array(lambda a: np.full_like(a, 0.5), 0),
-        ("echo-1_part-mag_MEGRE.nii.gz: 0 blocks", "smoothed to nothing"),
+        ("echo-1_part-mag_MEGRE.nii.gz: fewer than 50 blocks", "smoothed to nothing"),
         "pipeline",
     ),
     BadInput(

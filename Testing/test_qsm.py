@@ -7,14 +7,17 @@ import pytest
 from QMRIEstimationLib import fft
 from QMRIEstimationLib.errors import Cancelled, InputError
 from QMRIEstimationLib.geometry import Geometry
-from QMRIEstimationLib.qsm.background import VsharpOptions, sphere_mean, vsharp
+from QMRIEstimationLib.qsm.background import BackgroundOptions
 from QMRIEstimationLib.qsm.chain import QsmOptions, susceptibility
 from QMRIEstimationLib.qsm.dipole import dipole_kernel, forward_field
 from QMRIEstimationLib.qsm.field import FieldMap
-from QMRIEstimationLib.qsm.inversion import InversionOptions, invert_closed_form
+from QMRIEstimationLib.qsm.inversion import InversionOptions
 from QMRIEstimationLib.qsm.polarity import PolarityOptions, anatomy_strength, decide
 from QMRIEstimationLib.qsm.reference import reference_to
 from QMRIEstimationLib.qsm.reliable import ReliabilityOptions, without_weak_surface
+from QMRIEstimationLib.qsm.spheres import sphere_mean
+from QMRIEstimationLib.qsm.tikhonov import TikhonovOptions, tikhonov
+from QMRIEstimationLib.qsm.vsharp import VsharpOptions, vsharp
 from QMRIEstimationLib.units import hz_per_ppm
 
 SHAPE = (64, 66, 72)
@@ -125,10 +128,10 @@ def test_constant_susceptibility_makes_no_field(geometry):
 
 def test_constant_field_makes_no_susceptibility(geometry):
     field = np.ones(geometry.shape, np.float32)
-    everywhere, no_padding = np.ones(geometry.shape, bool), InversionOptions(padding=0.0)
+    everywhere, no_padding = np.ones(geometry.shape, bool), TikhonovOptions(padding=0.0)
     geometry = replace(geometry, shape=(32, 30, 36))  # sizes that are fast as they are
     field, everywhere = field[:32, :30, :36], everywhere[:32, :30, :36]
-    chi, _ = invert_closed_form(field, 0 * field, everywhere, geometry, no_padding)
+    chi, _ = tikhonov(field, 0 * field, everywhere, geometry, no_padding)
     np.testing.assert_allclose(chi, 0, atol=1e-5)  # single precision times a gain of 12
 
 
@@ -137,7 +140,7 @@ def test_sphere_is_inverted_within_10_percent(geometry):
     chi = 0.2 * _sphere(geometry, radius)
     field = forward_field(chi, geometry)
     everywhere = np.ones(geometry.shape, bool)
-    result, _ = invert_closed_form(field, 0 * field, everywhere, geometry)  # the default weight
+    result, _ = tikhonov(field, 0 * field, everywhere, geometry)  # the default weight
     _, distance = _sphere_field(geometry, radius)
     size = max(geometry.voxel_size)
     contrast = result[distance < radius - size].mean() - result[distance > radius + 3 * size].mean()
@@ -149,7 +152,7 @@ def test_scale_does_not_depend_on_the_size_of_the_object(radius):
     geometry = _geometry(STRAIGHT)
     chi = _sphere(geometry, radius)
     field = forward_field(chi, geometry)
-    result, _ = invert_closed_form(field, 0 * field, np.ones(geometry.shape, bool), geometry)
+    result, _ = tikhonov(field, 0 * field, np.ones(geometry.shape, bool), geometry)
     contrast = (result * chi).sum() / (chi**2).sum() - result[chi == 0].mean()
     assert contrast == pytest.approx(1.0, rel=0.1)
 
@@ -157,7 +160,7 @@ def test_scale_does_not_depend_on_the_size_of_the_object(radius):
 def test_inversion_is_linear_and_odd(geometry, rng):
     mask = np.ones(geometry.shape, bool)
     f, g = rng.normal(size=(2, *geometry.shape)).astype(np.float32)
-    invert = lambda x: invert_closed_form(x, 0 * x, mask, geometry)[0]  # noqa: E731
+    invert = lambda x: tikhonov(x, 0 * x, mask, geometry)[0]  # noqa: E731
     np.testing.assert_allclose(invert(f - 2 * g), invert(f) - 2 * invert(g), atol=1e-3)  # gain up to 12
     np.testing.assert_array_equal(invert(-f), -invert(f))
 
@@ -170,7 +173,7 @@ def test_chi_sd_covers_the_noise_of_repeated_fields(oblique_matrix, rng):
     runs = []
     for _ in range(60):
         noise = (sd * rng.normal(size=mask.shape)).astype(np.float32)
-        chi, chi_sd = invert_closed_form(noise, sd, mask, geometry)
+        chi, chi_sd = tikhonov(noise, sd, mask, geometry)
         runs.append(chi[mask])
     ratio = np.std(runs, axis=0) / chi_sd[mask]
     assert np.sqrt(np.mean(ratio**2)) == pytest.approx(1, abs=0.03)  # 9 % a voxel over thousands of voxels
@@ -357,8 +360,9 @@ def test_anatomy_is_heard_through_the_noise_of_single_voxels(rng):
 
 
 def test_imaging_frequency_scales_chi(iron_head):
-    nominal = _chain(iron_head)
-    measured = _chain(iron_head, imaging_frequency=0.96 * hz_per_ppm(3.0) * 1e6)
+    linear = QsmOptions(inversion=InversionOptions(method="tikhonov"))
+    nominal = _chain(iron_head, options=linear)
+    measured = _chain(iron_head, options=linear, imaging_frequency=0.96 * hz_per_ppm(3.0) * 1e6)
     np.testing.assert_allclose(measured.chi, nominal.chi / 0.96, rtol=1e-4, atol=1e-6)
 
 
@@ -384,8 +388,9 @@ def test_mask_thinner_than_the_smallest_sphere_is_refused(iron_head):
     geometry, _, _, _, field, magnitude, _ = iron_head
     thin = np.zeros(geometry.shape, bool)
     thin[28] = True
+    options = QsmOptions(background=BackgroundOptions(method="v-sharp"))
     with pytest.raises(InputError, match="thinner"):
-        susceptibility(field, magnitude, thin, geometry, 3.0)
+        susceptibility(field, magnitude, thin, geometry, 3.0, options)
 
 
 def test_shapes_that_differ_are_named(geometry):
@@ -393,11 +398,11 @@ def test_shapes_that_differ_are_named(geometry):
     with pytest.raises(ValueError, match="mask has shape"):
         vsharp(np.zeros(SHAPE, np.float32), mask, geometry)
     with pytest.raises(ValueError, match="mask has shape"):
-        invert_closed_form(np.zeros(SHAPE, np.float32), np.zeros(SHAPE, np.float32), mask, geometry)
+        tikhonov(np.zeros(SHAPE, np.float32), np.zeros(SHAPE, np.float32), mask, geometry)
 
 
 def test_options_out_of_range_are_refused():
     with pytest.raises(InputError, match="lam"):
-        InversionOptions(lam=0.0)
+        TikhonovOptions(lam=0.0)
     with pytest.raises(InputError, match="max_radius"):
         VsharpOptions(max_radius=0.0)

@@ -140,14 +140,16 @@ def _relaxation(size):
 
 def _field_work(scan):
     from .mask import brain_mask
-    from .qsm.background import VsharpOptions, vsharp
     from .qsm.field import field_map
-    from .qsm.inversion import InversionOptions, invert_closed_form
+    from .qsm.inversion import InversionOptions, invert
+    from .qsm.pdf import pdf
     from .qsm.romeo import romeo, romeo_echoes
+    from .qsm.tikhonov import TikhonovOptions, tikhonov
     from .qsm.unwrap import laplacian_unwrap
+    from .qsm.vsharp import VsharpOptions, vsharp
 
     mask, geometry, wrapped = scan.mask, scan.geometry, scan.phase[-1]
-    voxels = mask.size
+    voxels, weight = mask.size, (scan.field_sd_ppm > 0) / np.maximum(scan.field_sd_ppm, np.float32(1e-9))
     plain = fft_floor(padded_shape(mask.shape))
     reach = [
         n + int(np.ceil(VsharpOptions().max_radius / h)) for n, h in zip(mask.shape, geometry.voxel_size, strict=True)
@@ -191,11 +193,21 @@ def _field_work(scan):
         fft_floor(padded_shape(reach)),
         peers.BACKGROUND_PEERS,
     )
+    yield Stage("background field, PDF", lambda: pdf(scan.total_field, weight, mask, geometry), voxels, FFTS, plain)
     yield Stage(
         "closed-form inversion with SD",
-        lambda: invert_closed_form(scan.local_field_ppm, scan.field_sd_ppm, mask, geometry),
+        lambda: tikhonov(scan.local_field_ppm, scan.field_sd_ppm, mask, geometry),
         voxels,
         FFTS,
-        fft_floor(padded_shape(mask.shape, InversionOptions().padding)),
+        fft_floor(padded_shape(mask.shape, TikhonovOptions().padding)),
         peers.INVERSION_PEERS,
+    )
+    yield Stage(
+        "total-variation inversion with SD",
+        lambda: invert(
+            scan.local_field_ppm, scan.field_sd_ppm, weight, scan.magnitude[-1], mask, geometry, InversionOptions()
+        ),
+        voxels,
+        FFTS,
+        plain,
     )

@@ -9,16 +9,13 @@ from ..errors import InputError, check_cancelled
 from ..geometry import check_same_shape
 from ..parameters import Options
 from ..units import hz_per_ppm
-from .background import VsharpOptions, vsharp
+from .background import BACKGROUND_METHODS, BackgroundOptions, remove_background
 from .field import FieldOptions
-from .inversion import InversionOptions, invert_closed_form
+from .inversion import INVERSION_METHODS, InversionOptions, invert
 from .polarity import PolarityOptions, anatomy_strength, decide
 from .reference import ReferenceOptions, reference_to
-from .reliable import ReliabilityOptions, without_weak_surface
 
 _DEEP = 8.0  # mm from the edge of the mask where the anatomy is asked for the sign
-ALGORITHM = "V-SHARP background removal and closed-form (Tikhonov) dipole inversion, true to scale"
-REFERENCE = "Wu B et al. 2012, Magn Reson Med 67:137-147; Schweser F et al. 2013, Magn Reson Med 69:1582-1594"
 QUALITY_MEANING = "weighted root mean square of the echo phases about their fit, rad"
 
 
@@ -27,8 +24,7 @@ class QsmOptions(Options):
     """All settings of susceptibility mapping; the names are tables under [qsm]."""
 
     field: FieldOptions = FieldOptions()
-    reliability: ReliabilityOptions = ReliabilityOptions()
-    background: VsharpOptions = VsharpOptions()
+    background: BackgroundOptions = BackgroundOptions()
     inversion: InversionOptions = InversionOptions()
     reference: ReferenceOptions = ReferenceOptions()
     polarity: PolarityOptions = PolarityOptions()
@@ -44,7 +40,7 @@ class Susceptibility:
         local_field, total_field: Hz, with the sign that was applied.
         phase_sign: +1 or -1 as established, 0 undetermined. applied_sign: +1 or -1, what the map was made with.
         reference_offset: ppm, what was taken off.
-        notes: sentences for the report.
+        algorithm, reference: how it was made, for the sidecar. notes: sentences for the report.
     """
 
     chi: np.ndarray
@@ -56,9 +52,9 @@ class Susceptibility:
     phase_sign: int
     applied_sign: int
     reference_offset: float
+    algorithm: str
+    reference: str
     notes: tuple = ()
-    algorithm: str = ALGORITHM
-    reference: str = REFERENCE
     quality_meaning: str = QUALITY_MEANING
 
 
@@ -94,17 +90,30 @@ def susceptibility(
     """
     check_same_shape(total_field=field.total_field, mask=mask, magnitude=magnitude[0], r2star=r2star)
     per_ppm = np.float32(imaging_frequency * 1e-6 if imaging_frequency else hz_per_ppm(field_strength))
-    known = without_weak_surface(mask, field.sd, geometry, options.reliability)
-    local, valid = vsharp(field.total_field, known, geometry, options.background, _part(progress, 0.0, 0.7), cancelled)
+    known = field.sd > 0
+    weight = np.where(known, field.reliability / np.where(known, field.sd, 1), 0).astype(np.float32)
+    background = remove_background(
+        field.total_field, weight, field.sd, mask, geometry, options.background, _part(progress, 0.0, 0.45), cancelled
+    )
+    local, valid = background.field, background.valid
     if not valid.any():
         raise InputError(
             "the brain mask is thinner than the smallest sphere of the background removal, so no voxel of chi is left; "
-            "give a larger mask, or lower qsm.background.min_radius."
+            "give a larger mask, or lower qsm.background.v_sharp.min_radius."
         )
     check_cancelled(cancelled)
-    if progress is not None:
-        progress(0.7, "dipole inversion")
-    chi, sd = invert_closed_form(local / per_ppm, field.sd / per_ppm, valid, geometry, options.inversion)
+    inverted = invert(
+        local / per_ppm,
+        field.sd / per_ppm,
+        weight,
+        magnitude[-1],
+        valid,
+        geometry,
+        options.inversion,
+        _part(progress, 0.45, 0.45),
+        cancelled,
+    )
+    chi, sd = inverted.chi, inverted.sd
     chi, offset = reference_to(chi, valid)
     check_cancelled(cancelled)
     if progress is not None:
@@ -113,6 +122,8 @@ def susceptibility(
     strength = 0.0 if decay is None else anatomy_strength(chi, decay, _deep(valid, geometry), geometry)
     polarity = decide(header_polarity, strength, options.polarity)
     sign = np.float32(polarity.applied)
+    background_method = BACKGROUND_METHODS[options.background.method]
+    inversion_method = INVERSION_METHODS[options.inversion.method]
     return Susceptibility(
         chi=sign * chi * valid,
         sd=sd,
@@ -123,7 +134,9 @@ def susceptibility(
         phase_sign=polarity.sign,
         applied_sign=polarity.applied,
         reference_offset=polarity.applied * offset,
-        notes=polarity.notes,
+        algorithm=f"{background_method.title}; {inversion_method.title}",
+        reference=f"{background_method.reference}; {inversion_method.reference}",
+        notes=(*polarity.notes, *background.notes, *inverted.notes),
     )
 
 

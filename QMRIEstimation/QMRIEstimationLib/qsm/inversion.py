@@ -1,62 +1,132 @@
-"""Dipole inversion in one step: least squares with a penalty on chi, made true to scale."""
+"""Dipole inversion: which method, the grid it runs on, and the SD of what it gives."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
+from scipy import ndimage
 
-from ..fft import crop, irfftn, padded_shape, rfftn
+from ..fft import padded_shape
 from ..geometry import check_same_shape
-from ..parameters import Options, param
-from .dipole import dipole_kernel
+from ..parameters import Options, choice
+from .tikhonov import TikhonovOptions, tikhonov
+from .tv import TvOptions, total_variation
+
+_HEAVIEST = 3.0  # weight of a voxel over the median
+_SEED = 20261125  # of the noise that is tried; the same input gives the same bits
+_TRIED, _NEVER = 10, 1e-5  # iterations with that noise; a tolerance that does not end them earlier
+_NEIGHBOURHOOD = 2.0  # mm, SD of the Gaussian over which the response to noise is averaged
+
+
+class InversionMethod(NamedTuple):
+    """How a method is called in sidecars and reports."""
+
+    title: str
+    reference: str
+
+
+INVERSION_METHODS = {
+    "tv": InversionMethod(
+        "noise-weighted total variation that spares the edges of the magnitude",
+        "Bilgic B et al. 2014, Magn Reson Med 72:1444-1459; Milovic C et al. 2018, Magn Reson Med 80:814-821",
+    ),
+    "tikhonov": InversionMethod(
+        "closed-form (Tikhonov) dipole inversion, true to scale",
+        "de Rochefort L et al. 2008, Magn Reson Med 60:1003-1009; Schweser F et al. 2013, Magn Reson Med 69:1582-1594",
+    ),
+}
 
 
 @dataclass(frozen=True)
 class InversionOptions(Options):
-    """Settings of the closed-form inversion."""
+    """Settings of the dipole inversion."""
 
-    lam: float = param(2e-3, "", 1e-5, 0.1, "weight of the squared chi against the squared misfit; larger is smoother")
-    padding: float = param(0.25, "", 0.0, 2.0, "fraction by which the grid grows against wrap-around")
+    method: str = choice("tv", INVERSION_METHODS, "tv has the smaller error; tikhonov is linear and takes a second")
+    tv: TvOptions = TvOptions()
+    tikhonov: TikhonovOptions = TikhonovOptions()
 
 
-def invert_closed_form(field_ppm, field_sd, mask, geometry, options=InversionOptions()):
-    """Susceptibility from the local field: min |D chi - f|^2 + lam |chi|^2, solved in k-space and rescaled.
+@dataclass(frozen=True, eq=False)
+class Inversion:
+    """Susceptibility and its SD (float32 [k, j, i], ppm, 0 outside the mask; no absolute zero) and sentences."""
 
-    chi(k) = D f / (D^2 + lam) / g, where g, the mean of D^2 / (D^2 + lam) over k-space, is what a point source would
-    keep of its strength. Because D depends on direction only, g is the same for objects of all sizes; a penalty on
-    the gradients shrinks small ones and, with the usual weights, lets slow errors of the field through.
+    chi: np.ndarray
+    sd: np.ndarray
+    notes: tuple = ()
+
+
+def invert(field_ppm, field_sd, weight, magnitude, mask, geometry, options, progress=None, cancelled=None):
+    """Inversion of a local field.
 
     Args:
-        field_ppm, field_sd: local field over B0 and its standard deviation; float32 [k, j, i], ppm.
-        mask: bool [k, j, i]; the field outside counts as zero.
-        geometry: voxel size (mm) and B0 direction.
-        options: weight and padding. On heads with the noise of a 1 mm scan at 3 T (1 ppb) the error is flat from 1e-3
-            to 3e-3 and the means of the deep nuclei rise with the weight, so the default lies between; noise is
-            amplified by at most 1 / (2 g sqrt(lam)).
+        field_ppm, field_sd: local field over B0 and its SD, float32 [k, j, i], ppm.
+        weight: reliability over the SD, float32, any unit; `tikhonov` takes all voxels alike.
+        magnitude: float32, of the last echo, whose edges are spared. mask: bool.
+        geometry: voxel size, mm, and B0 direction. options: InversionOptions.
     Returns:
-        chi, chi_sd: float32 [k, j, i], ppm, 0 outside the mask. Chi has no absolute zero. chi_sd is the spread of
-        independent noise through the filter, without the bias of the regularisation.
+        Inversion. The SD holds the noise of the field, not the bias of background removal and regularisation.
     Raises:
-        ValueError: the shapes differ. InputError: the B0 direction is unknown.
-    Reference:
-        de Rochefort L et al. 2008, Magn Reson Med 60:1003-1009 (least squares); Schweser F et al. 2013, Magn Reson
-        Med 69:1582-1594 (scale from the response to a point source).
+        ValueError: the shapes differ. InputError: the B0 direction is unknown. Cancelled.
     """
-    check_same_shape(field_ppm=field_ppm, field_sd=field_sd, mask=mask)
-    shape = padded_shape(mask.shape, options.padding)
-    inverse = _regularised_inverse(shape, geometry, options.lam)
-    spread = rfftn(irfftn(inverse.astype(np.complex64), shape) ** 2)  # variance spreads with the squared response
-    chi = _filtered(np.where(mask, field_ppm, 0), inverse, shape)
-    variance = _filtered(np.where(mask, field_sd, 0).astype(np.float32) ** 2, spread, shape)
-    return chi * mask, np.sqrt(variance.clip(min=0)) * mask
+    check_same_shape(field_ppm=field_ppm, field_sd=field_sd, weight=weight, magnitude=magnitude, mask=mask)
+    if options.method == "tikhonov":
+        return Inversion(*tikhonov(field_ppm, field_sd, mask, geometry, options.tikhonov))
+    grid = _Grid(mask, options.tv.padding)
+    data = [grid.put(a) for a in (_capped(weight, mask), magnitude, mask)]
+
+    def solve(field, settings, early, start, share):
+        tell = None if progress is None else lambda fraction, text: progress(start + share * fraction, text)
+        return total_variation(grid.put(field), *data, geometry, settings, early, tell, cancelled)
+
+    solution = solve(field_ppm, options.tv, _TRIED, 0.0, 0.8)
+    # The response to noise depends on the place and on chi itself, so it is tried: once, averaged over neighbours, and
+    # for few iterations, in which it reaches its size.
+    noise = field_sd * np.random.default_rng(_SEED).standard_normal(mask.shape, np.float32)
+    short = replace(options.tv, iterations=_TRIED, tolerance=_NEVER)
+    moved = solve(field_ppm + noise, short, 0, 0.8, 0.2)
+    before = solution.x if solution.early is None else solution.early
+    sd = _local_spread(grid.take(moved.x - before), mask, geometry)
+    notes = ()
+    if not solution.converged:
+        notes = (
+            f"chi had not converged after {solution.iterations} iterations (relative change {solution.residual:.1e}, "
+            f"asked for {options.tv.tolerance:g}); raise qsm.inversion.tv.iterations.",
+        )
+    return Inversion(np.where(mask, grid.take(solution.x), 0), sd, notes)
 
 
-def _regularised_inverse(shape, geometry, lam):
-    """Half spectrum of the inverse; 0 at k = 0, because the mean of chi is unknown."""
-    kernel = dipole_kernel(shape, geometry)
-    inverse = kernel / (kernel**2 + np.float32(lam))
-    return inverse / np.float32((inverse * kernel).mean(dtype=np.float64))
+class _Grid:
+    """The smallest box around a mask with room behind it, of a size that is fast to transform."""
+
+    def __init__(self, mask, padding):
+        self.box = ndimage.find_objects(mask.astype(np.uint8))[0]
+        self.whole = mask.shape
+        self.inner = tuple(slice(b.stop - b.start) for b in self.box)
+        self.shape = padded_shape([s.stop for s in self.inner], padding)
+
+    def put(self, array):
+        """An image on the grid, 0 beyond the box."""
+        there = np.zeros(self.shape, array.dtype)
+        there[self.inner] = array[self.box]
+        return there
+
+    def take(self, array):
+        """The image of an array on the grid, 0 beyond the box."""
+        image = np.zeros(self.whole, array.dtype)
+        image[self.box] = array[self.inner]
+        return image
 
 
-def _filtered(array, response, shape):
-    """`array` through the filter `response` on the padded grid, cropped."""
-    return crop(irfftn(rfftn(array, shape) * response, shape), array.shape)
+def _capped(weight, mask):
+    """The weight over its median in the mask, at most _HEAVIEST, 0 outside."""
+    inside = np.where(mask, weight, 0)
+    typical = np.median(inside[inside > 0]) if (inside > 0).any() else 1.0
+    return np.minimum(inside / np.float32(typical), np.float32(_HEAVIEST))
+
+
+def _local_spread(difference, mask, geometry):
+    """Root mean square of a difference over a Gaussian neighbourhood within the mask; 0 outside."""
+    width = [_NEIGHBOURHOOD / h for h in geometry.voxel_size]
+    squares = ndimage.gaussian_filter(np.where(mask, difference, 0) ** 2, width)
+    share = ndimage.gaussian_filter(mask.astype(np.float32), width)
+    return np.where(mask, np.sqrt(squares / np.where(mask, share, 1)), 0).astype(np.float32)

@@ -1,0 +1,112 @@
+"""The operators that inversions share: differences of neighbours on a periodic grid, shrinkage, and free edges."""
+
+import numpy as np
+
+from ..kernels import kernel
+from ..threads import in_pieces
+
+_PLANES = 4  # that one thread takes at a time
+
+
+def difference_spectrum(shape, voxel_size):
+    """|G|^2 of the forward differences over all axes, 1/mm^2: float32, to broadcast over the half spectrum."""
+    total = 0
+    for axis, (n, h) in enumerate(zip(shape, voxel_size, strict=True)):
+        count = n // 2 + 1 if axis == 2 else n
+        along = (2 - 2 * np.cos(2 * np.pi * np.arange(count) / n)) / (h * h)
+        total = total + along.astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
+    return total
+
+
+def gradient(image, voxel_size):
+    """Forward differences, float32 [axis, k, j, i], per mm; the last voxel of a line is followed by the first."""
+    return np.stack([(np.roll(image, -1, a) - image) / np.float32(h) for a, h in enumerate(voxel_size)])
+
+
+def gradient_adjoint(vectors, voxel_size):
+    """The adjoint of `gradient`: minus the backward divergence, float32 [k, j, i]."""
+    return sum((np.roll(v, 1, a) - v) / np.float32(h) for a, (v, h) in enumerate(zip(vectors, voxel_size, strict=True)))
+
+
+def free_edges(image, mask, voxel_size, share):
+    """Where a picture has its strongest gradients, which susceptibility is likely to share.
+
+    Args:
+        image: float32 [k, j, i]. mask: bool. share: of the differences within the mask that are called edges.
+    Returns:
+        uint8 [k, j, i]; bit a is set where the difference along axis a is an edge, bit 3 + a where it is not between
+        two voxels of the mask.
+    Reference:
+        Liu J et al. 2012, NeuroImage 59:2560-2568 (morphology from the magnitude; there the edges are left free).
+    """
+    edges = np.zeros(mask.shape, np.uint8)
+    size = np.abs(gradient(image, voxel_size))
+    both = np.stack([mask & np.roll(mask, -1, a) for a in range(3)])
+    limit = np.quantile(size[both], 1 - share) if share > 0 and both.any() else np.inf
+    for axis in range(3):
+        edges |= ((size[axis] > limit) & both[axis]).astype(np.uint8) << axis
+        edges |= (~both[axis]).astype(np.uint8) << (3 + axis)
+    return edges
+
+
+def shrink_differences(x, dual, split, edges, voxel_size, threshold, edge_factor):
+    """One step of the splitting z = G x: z = soft(G x + s, t), s = G x + s - z; leaves z - s in `split`.
+
+    Args:
+        x: float32 [k, j, i]. dual (s), split (z - s): float32 [axis, k, j, i], changed in place.
+        edges: as `free_edges` gives; there the threshold is `edge_factor` times as large, and 0 off the mask.
+    """
+    inverse = np.array([1 / h for h in voxel_size], np.float32)
+
+    def planes(first, last):
+        _shrink(x, dual, split, edges, inverse, np.float32(threshold), np.float32(edge_factor), first, last)
+
+    in_pieces(planes, len(x), _PLANES)
+
+
+def adjoint_into(vectors, out, voxel_size):
+    """`gradient_adjoint` written into `out`."""
+    inverse = np.array([1 / h for h in voxel_size], np.float32)
+    in_pieces(lambda first, last: _adjoint(vectors, out, inverse, first, last), len(out), _PLANES)
+
+
+@kernel
+def _shrink(x, dual, split, edges, inverse, threshold, edge_factor, first, last):
+    shape = x.shape
+    for k in range(first, last):
+        after_k = k + 1 if k + 1 < shape[0] else 0
+        for j in range(shape[1]):
+            after_j = j + 1 if j + 1 < shape[1] else 0
+            for i in range(shape[2]):
+                after_i = i + 1 if i + 1 < shape[2] else 0
+                here, edge = x[k, j, i], edges[k, j, i]
+                for axis in range(3):
+                    if axis == 0:
+                        there = x[after_k, j, i]
+                    elif axis == 1:
+                        there = x[k, after_j, i]
+                    else:
+                        there = x[k, j, after_i]
+                    total = (there - here) * inverse[axis] + dual[axis, k, j, i]
+                    limit = threshold * edge_factor if (edge >> axis) & 1 else threshold
+                    if (edge >> (3 + axis)) & 1:
+                        limit = np.float32(0)
+                    rest = min(max(total, -limit), limit)
+                    dual[axis, k, j, i] = rest
+                    split[axis, k, j, i] = total - 2 * rest
+
+
+@kernel
+def _adjoint(vectors, out, inverse, first, last):
+    shape = out.shape
+    for k in range(first, last):
+        before_k = k - 1 if k > 0 else shape[0] - 1
+        for j in range(shape[1]):
+            before_j = j - 1 if j > 0 else shape[1] - 1
+            for i in range(shape[2]):
+                before_i = i - 1 if i > 0 else shape[2] - 1
+                out[k, j, i] = (
+                    (vectors[0, before_k, j, i] - vectors[0, k, j, i]) * inverse[0]
+                    + (vectors[1, k, before_j, i] - vectors[1, k, j, i]) * inverse[1]
+                    + (vectors[2, k, j, before_i] - vectors[2, k, j, i]) * inverse[2]
+                )
