@@ -6,15 +6,16 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from ..fft import padded_shape
+from ..fft import irfftn, padded_shape, rfftn
 from ..geometry import check_same_shape
 from ..parameters import Options, choice
+from .dipole import dipole_kernel
 from .tikhonov import TikhonovOptions, tikhonov
 from .tv import TvOptions, total_variation
 
 _HEAVIEST = 3.0  # weight of a voxel over the median
 _SEED = 20261125  # of the noise that is tried; the same input gives the same bits
-_TRIED, _NEVER = 10, 1e-5  # iterations with that noise; a tolerance that does not end them earlier
+_TRIED, _NEVER = 15, 1e-5  # iterations with noise; a tolerance that does not end them earlier
 _NEIGHBOURHOOD = 2.0  # mm, SD of the Gaussian over which the response to noise is averaged
 
 
@@ -74,18 +75,18 @@ def invert(field_ppm, field_sd, weight, magnitude, mask, geometry, options, prog
     grid = _Grid(mask, options.tv.padding)
     data = [grid.put(a) for a in (_capped(weight, mask), magnitude, mask)]
 
-    def solve(field, settings, early, start, share):
+    def solve(field, settings, start, share):
         tell = None if progress is None else lambda fraction, text: progress(start + share * fraction, text)
-        return total_variation(grid.put(field), *data, geometry, settings, early, tell, cancelled)
+        return total_variation(field, *data, geometry, settings, tell, cancelled)
 
-    solution = solve(field_ppm, options.tv, _TRIED, 0.0, 0.8)
-    # The response to noise depends on the place and on chi itself, so it is tried: once, averaged over neighbours, and
-    # for few iterations, in which it reaches its size.
+    solution = solve(grid.put(field_ppm), options.tv, 0.0, 0.7)
+    # The response to noise depends on the place and on chi itself, so it is tried (a parametric bootstrap): on the
+    # field of the solution with and without one draw of noise, for the few iterations in which noise gets its size.
     noise = field_sd * np.random.default_rng(_SEED).standard_normal(mask.shape, np.float32)
+    fitted = irfftn(rfftn(solution.x) * dipole_kernel(grid.shape, geometry), grid.shape)
     short = replace(options.tv, iterations=_TRIED, tolerance=_NEVER)
-    moved = solve(field_ppm + noise, short, 0, 0.8, 0.2)
-    before = solution.x if solution.early is None else solution.early
-    sd = _local_spread(grid.take(moved.x - before), mask, geometry)
+    quiet, noisy = (solve(f, short, s, 0.15) for f, s in ((fitted, 0.7), (fitted + grid.put(noise), 0.85)))
+    sd = _local_spread(grid.take(noisy.x - quiet.x), mask, geometry)
     notes = ()
     if not solution.converged:
         notes = (

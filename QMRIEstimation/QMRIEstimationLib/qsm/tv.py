@@ -28,14 +28,7 @@ class TvOptions(Options):
     iterations: int = param(60, "", 1, 2000, "iterations after which it stops in any case")
 
 
-@dataclass(frozen=True, eq=False)
-class TvSolution(Solution):
-    """A Solution with chi as it was after the iteration asked for (None when it ended earlier)."""
-
-    early: np.ndarray | None = None
-
-
-def total_variation(field, weight, image, mask, geometry, options=TvOptions(), early=0, progress=None, cancelled=None):
+def total_variation(field, weight, image, mask, geometry, options=TvOptions(), progress=None, cancelled=None):
     """min 1/2 |W (d * chi - f)|^2 + lam |w G chi|_1 by the alternating direction method of multipliers.
 
     The field and the gradients are split off, so that every step is a transform or works voxel by voxel. Outside
@@ -46,9 +39,9 @@ def total_variation(field, weight, image, mask, geometry, options=TvOptions(), e
         weight: W, float32, about 1 where the field is known as well as usual, 0 outside the mask.
         image: magnitude, float32; its strongest gradients are the edges.
         mask: bool. geometry: voxel size, mm, and B0 direction.
-        options: TvOptions. early: iteration whose chi is kept as well.
+        options: TvOptions.
     Returns:
-        TvSolution with chi (ppm, no absolute zero); `residual` is the last relative change.
+        conjugate_gradient.Solution with chi (ppm, no absolute zero); `residual` is the last relative change.
     Raises:
         InputError: the B0 direction is unknown. Cancelled.
     Reference:
@@ -67,7 +60,7 @@ def total_variation(field, weight, image, mask, geometry, options=TvOptions(), e
     known = squared * field
     dual, split = (np.zeros((3, *shape), np.float32) for _ in range(2))
     field_dual, estimate, adjoint, before = (np.zeros(shape, np.float32) for _ in range(4))
-    change, done, kept = np.inf, 0, None
+    change, done = np.inf, 0
     while done < options.iterations and change > options.tolerance:
         check_cancelled(cancelled)
         if progress is not None:
@@ -82,9 +75,7 @@ def total_variation(field, weight, image, mask, geometry, options=TvOptions(), e
         change = _relative_change(chi, before)
         before = chi
         done += 1
-        if done == early:
-            kept = chi
-    return TvSolution(before, done, change, change <= options.tolerance, kept)
+    return Solution(before, done, change, change <= options.tolerance)
 
 
 def _fit_field(estimate, dual, squared, known):
