@@ -9,6 +9,7 @@ from QMRIEstimationLib.errors import Cancelled, InputError
 from QMRIEstimationLib.geometry import Geometry
 from QMRIEstimationLib.qsm.background import BackgroundOptions
 from QMRIEstimationLib.qsm.chain import QsmOptions, susceptibility
+from QMRIEstimationLib.qsm.closed_form import L2Options, TikhonovOptions, TkdOptions, smooth_l2, tikhonov, tkd
 from QMRIEstimationLib.qsm.dipole import dipole_kernel, forward_field
 from QMRIEstimationLib.qsm.field import FieldMap
 from QMRIEstimationLib.qsm.inversion import InversionOptions
@@ -16,7 +17,6 @@ from QMRIEstimationLib.qsm.polarity import PolarityOptions, anatomy_strength, de
 from QMRIEstimationLib.qsm.reference import reference_to
 from QMRIEstimationLib.qsm.reliable import ReliabilityOptions, without_weak_surface
 from QMRIEstimationLib.qsm.spheres import sphere_mean
-from QMRIEstimationLib.qsm.tikhonov import TikhonovOptions, tikhonov
 from QMRIEstimationLib.qsm.vsharp import VsharpOptions, vsharp
 from QMRIEstimationLib.units import hz_per_ppm
 
@@ -157,15 +157,38 @@ def test_scale_does_not_depend_on_the_size_of_the_object(radius):
     assert contrast == pytest.approx(1.0, rel=0.1)
 
 
-def test_inversion_is_linear_and_odd(geometry, rng):
+@pytest.mark.parametrize("method", [tikhonov, tkd, smooth_l2])
+def test_inversion_is_linear_and_odd(geometry, rng, method):
     mask = np.ones(geometry.shape, bool)
     f, g = rng.normal(size=(2, *geometry.shape)).astype(np.float32)
-    invert = lambda x: tikhonov(x, 0 * x, mask, geometry)[0]  # noqa: E731
+    invert = lambda x: method(x, 0 * x, mask, geometry)[0]  # noqa: E731
     np.testing.assert_allclose(invert(f - 2 * g), invert(f) - 2 * invert(g), atol=1e-3)  # gain up to 12
     np.testing.assert_array_equal(invert(-f), -invert(f))
 
 
-def test_chi_sd_covers_the_noise_of_repeated_fields(oblique_matrix, rng):
+@pytest.mark.parametrize(("method", "kept"), [(tkd, 0.85), (smooth_l2, 0.9)])
+def test_other_closed_forms_keep_what_their_kernel_keeps(geometry, method, kept):
+    # Of a point source TKD at 0.15 keeps the mean of |D| / max(|D|, 0.15) over directions, 0.85; the penalty on
+    # gradients leaves a sphere of 8 mm nearly whole.
+    chi = 0.2 * _sphere(geometry, 8.0)
+    field = forward_field(chi, geometry)
+    result, _ = method(field, 0 * field, np.ones(geometry.shape, bool), geometry)
+    _, distance = _sphere_field(geometry, 8.0)
+    size = max(geometry.voxel_size)
+    contrast = result[distance < 8.0 - size].mean() - result[distance > 8.0 + 3 * size].mean()
+    assert contrast == pytest.approx(0.2 * kept, rel=0.1)
+
+
+def test_thresholds_are_obeyed(geometry, rng):
+    f = rng.normal(size=geometry.shape).astype(np.float32)
+    mask = np.ones(geometry.shape, bool)
+    gains = [np.std(tkd(f, 0 * f, mask, geometry, TkdOptions(threshold=t))[0]) for t in (0.1, 0.2)]
+    rough = [np.std(np.diff(smooth_l2(f, 0 * f, mask, geometry, L2Options(lam=lam))[0])) for lam in (1e-3, 1e-1)]
+    assert gains[0] > 1.2 * gains[1] and rough[0] > 3 * rough[1]
+
+
+@pytest.mark.parametrize("method", [tikhonov, tkd, smooth_l2])
+def test_chi_sd_covers_the_noise_of_repeated_fields(oblique_matrix, rng, method):
     geometry = _geometry(oblique_matrix, (20, 24, 27))
     k, j, i = _from_centre(geometry)
     mask = (k / 13) ** 2 + (j / 11) ** 2 + (i / 10) ** 2 < 1
@@ -173,7 +196,7 @@ def test_chi_sd_covers_the_noise_of_repeated_fields(oblique_matrix, rng):
     runs = []
     for _ in range(60):
         noise = (sd * rng.normal(size=mask.shape)).astype(np.float32)
-        chi, chi_sd = tikhonov(noise, sd, mask, geometry)
+        chi, chi_sd = method(noise, sd, mask, geometry)
         runs.append(chi[mask])
     ratio = np.std(runs, axis=0) / chi_sd[mask]
     assert np.sqrt(np.mean(ratio**2)) == pytest.approx(1, abs=0.03)  # 9 % a voxel over thousands of voxels

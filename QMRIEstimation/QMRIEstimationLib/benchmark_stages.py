@@ -140,11 +140,11 @@ def _relaxation(size):
 
 def _field_work(scan):
     from .mask import brain_mask
+    from .qsm.closed_form import TikhonovOptions, tikhonov
     from .qsm.field import field_map
     from .qsm.inversion import InversionOptions, invert
     from .qsm.pdf import pdf
     from .qsm.romeo import romeo, romeo_echoes
-    from .qsm.tikhonov import TikhonovOptions, tikhonov
     from .qsm.unwrap import laplacian_unwrap
     from .qsm.vsharp import VsharpOptions, vsharp
 

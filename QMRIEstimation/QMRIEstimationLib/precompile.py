@@ -54,6 +54,7 @@ def compile_all():
         benchmark_scan,
         relaxation_scan,
     )
+    from .qsm.chain import susceptibility
     from .qsm.field import field_map
     from .relaxometry.bssfp import fit_r2_bssfp
     from .relaxometry.dephasing import field_differences
@@ -67,6 +68,7 @@ def compile_all():
     field = field_map(*echoes, scan.mask, scan.geometry, scan.noise_sd)
     differences = field_differences(field.total_field, scan.mask, scan.geometry)
     fit_r2star(scan.magnitude, scan.echo_times, scan.noise_sd, scan.mask, dephasing=differences)
+    susceptibility(field, scan.magnitude, scan.mask, scan.geometry, 3.0)
     moved = np.eye(4)
     moved[:3, 3] = 0.5
     on_grid(scan.total_field, scan.geometry, scan.geometry, moved, scan.mask)

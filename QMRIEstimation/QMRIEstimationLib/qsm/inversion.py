@@ -9,8 +9,8 @@ from scipy import ndimage
 from ..fft import irfftn, padded_shape, rfftn
 from ..geometry import check_same_shape
 from ..parameters import Options, choice
+from .closed_form import L2Options, TikhonovOptions, TkdOptions, smooth_l2, tikhonov, tkd
 from .dipole import dipole_kernel
-from .tikhonov import TikhonovOptions, tikhonov
 from .tv import TvOptions, total_variation
 
 _HEAVIEST = 3.0  # weight of a voxel over the median
@@ -35,16 +35,23 @@ INVERSION_METHODS = {
         "closed-form (Tikhonov) dipole inversion, true to scale",
         "de Rochefort L et al. 2008, Magn Reson Med 60:1003-1009; Schweser F et al. 2013, Magn Reson Med 69:1582-1594",
     ),
+    "tkd": InversionMethod("truncated k-space division (TKD)", "Shmueli K et al. 2009, Magn Reson Med 62:1510-1522"),
+    "l2": InversionMethod("closed form with smooth gradients", "Bilgic B et al. 2014, J Magn Reson Imaging 40:181-191"),
 }
+
+
+CLOSED_FORMS = {"tikhonov": tikhonov, "tkd": tkd, "l2": smooth_l2}
 
 
 @dataclass(frozen=True)
 class InversionOptions(Options):
     """Settings of the dipole inversion."""
 
-    method: str = choice("tv", INVERSION_METHODS, "tv has the smaller error; tikhonov is linear and takes a second")
+    method: str = choice("tv", INVERSION_METHODS, "tv has the smallest error; the closed forms take a second")
     tv: TvOptions = TvOptions()
     tikhonov: TikhonovOptions = TikhonovOptions()
+    tkd: TkdOptions = TkdOptions()
+    l2: L2Options = L2Options()
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +68,7 @@ def invert(field_ppm, field_sd, weight, magnitude, mask, geometry, options, prog
 
     Args:
         field_ppm, field_sd: local field over B0 and its SD, float32 [k, j, i], ppm.
-        weight: reliability over the SD, float32, any unit; `tikhonov` takes all voxels alike.
+        weight: reliability over the SD, float32, any unit; only `tv` looks at it.
         magnitude: float32, of the last echo, whose edges are spared. mask: bool.
         geometry: voxel size, mm, and B0 direction. options: InversionOptions.
     Returns:
@@ -70,8 +77,9 @@ def invert(field_ppm, field_sd, weight, magnitude, mask, geometry, options, prog
         ValueError: the shapes differ. InputError: the B0 direction is unknown. Cancelled.
     """
     check_same_shape(field_ppm=field_ppm, field_sd=field_sd, weight=weight, magnitude=magnitude, mask=mask)
-    if options.method == "tikhonov":
-        return Inversion(*tikhonov(field_ppm, field_sd, mask, geometry, options.tikhonov))
+    if options.method in CLOSED_FORMS:
+        own = getattr(options, options.method)
+        return Inversion(*CLOSED_FORMS[options.method](field_ppm, field_sd, mask, geometry, own))
     grid = _Grid(mask, options.tv.padding)
     data = [grid.put(a) for a in (_capped(weight, mask), magnitude, mask)]
 
