@@ -222,7 +222,7 @@ def test_field_of_an_outside_source_is_removed(geometry):
     outside = (0.0, 0.42 * geometry.shape[1] * geometry.voxel_size[1] + 12.0, 5.0)
     background, _ = _sphere_field(geometry, 8.0, outside)
     background = (9.4 * background + 0.3).astype(np.float32)
-    local, valid = vsharp(background, mask, geometry)
+    local, valid, _ = vsharp(background, mask * 1.0, mask, geometry)
     # What is left comes from voxels next to the source, where a sphere of voxels misses the fifth degree and up.
     assert local[valid].std() < 0.01 * background[valid].std()
     assert np.abs(local).max() < 0.05 * np.ptp(background[valid])
@@ -231,7 +231,7 @@ def test_field_of_an_outside_source_is_removed(geometry):
 def test_field_of_an_inside_source_is_kept(geometry):
     mask = _head(geometry)
     field = forward_field(_sphere(geometry, 4.0), geometry)
-    local, valid = vsharp(field, mask, geometry)
+    local, valid, _ = vsharp(field, mask * 1.0, mask, geometry)
     _, distance = _sphere_field(geometry, 4.0)
     near = valid & (distance < 10)
     # V-SHARP loses slow parts (wavelengths above 10 cm), and the deconvolution stops at the mask's edge.
@@ -241,7 +241,7 @@ def test_field_of_an_inside_source_is_kept(geometry):
 
 def test_valid_mask_is_the_mask_less_the_smallest_sphere(geometry):
     mask = np.ones(geometry.shape, bool)  # touches every border
-    local, valid = vsharp(np.ones(geometry.shape, np.float32), mask, geometry)
+    local, valid, _ = vsharp(np.ones(geometry.shape, np.float32), mask * 1.0, mask, geometry)
     size = max(geometry.voxel_size)
     margin = [int(np.floor(size / h + 1e-6)) for h in geometry.voxel_size]
     expected = np.zeros_like(mask)
@@ -252,7 +252,13 @@ def test_valid_mask_is_the_mask_less_the_smallest_sphere(geometry):
 
 def test_background_removal_can_be_cancelled(geometry):
     with pytest.raises(Cancelled):
-        vsharp(np.ones(geometry.shape, np.float32), _head(geometry), geometry, cancelled=lambda: True)
+        vsharp(
+            np.ones(geometry.shape, np.float32),
+            _head(geometry) * 1.0,
+            _head(geometry),
+            geometry,
+            cancelled=lambda: True,
+        )
 
 
 def test_reference_region_has_mean_zero(rng):
@@ -419,7 +425,7 @@ def test_mask_thinner_than_the_smallest_sphere_is_refused(iron_head):
 def test_shapes_that_differ_are_named(geometry):
     mask = np.ones((3, 3, 3), bool)
     with pytest.raises(ValueError, match="mask has shape"):
-        vsharp(np.zeros(SHAPE, np.float32), mask, geometry)
+        vsharp(np.zeros(SHAPE, np.float32), mask * 1.0, mask, geometry)
     with pytest.raises(ValueError, match="mask has shape"):
         tikhonov(np.zeros(SHAPE, np.float32), np.zeros(SHAPE, np.float32), mask, geometry)
 

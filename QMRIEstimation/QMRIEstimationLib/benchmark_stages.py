@@ -187,7 +187,7 @@ def _field_work(scan):
     )
     yield Stage(
         "background field, V-SHARP",
-        lambda: vsharp(scan.total_field, mask, geometry),
+        lambda: vsharp(scan.total_field, weight, mask, geometry),
         voxels,
         FFTS,
         fft_floor(padded_shape(reach)),

@@ -1,28 +1,20 @@
 """Background field removal: which method, with which weight, and what it says of itself."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from ..parameters import Options, choice
+from .method import Method, settings_of
 from .pdf import PdfOptions, pdf
 from .reliable import ReliabilityOptions, without_weak_surface
 from .vsharp import VsharpOptions, vsharp
 
-
-class BackgroundMethod(NamedTuple):
-    """How a method is called in sidecars and reports."""
-
-    title: str
-    reference: str
-
-
+# A function takes (total field, weight, mask, geometry, its settings, progress, cancelled) and returns the local field,
+# where it is valid, and a sentence or None.
 BACKGROUND_METHODS = {
-    "pdf": BackgroundMethod(
-        "weighted projection onto dipole fields (PDF)", "Liu T et al. 2011, NMR Biomed 24:1129-1136"
-    ),
-    "v-sharp": BackgroundMethod("V-SHARP", "Wu B et al. 2012, Magn Reson Med 67:137-147"),
+    "pdf": Method("weighted projection onto dipole fields (PDF)", "Liu T et al. 2011, NMR Biomed 24:1129-1136", pdf),
+    "v-sharp": Method("V-SHARP", "Wu B et al. 2012, Magn Reson Med 67:137-147", vsharp, weighted=False),
 }
 
 
@@ -55,17 +47,13 @@ def remove_background(total_field, weight, field_sd, mask, geometry, options, pr
     Raises:
         ValueError: the shapes differ. InputError: the B0 direction is unknown. Cancelled.
     """
-    if options.method == "v-sharp":
+    method = BACKGROUND_METHODS[options.method]
+    if method.weighted:
+        known = mask & (field_sd > 0)
+    else:
         known = without_weak_surface(mask, field_sd, geometry, options.reliability)
-        return LocalField(*vsharp(total_field, known, geometry, options.v_sharp, progress, cancelled))
-    known = mask & (field_sd > 0)
     if not known.any():
         return LocalField(np.zeros(mask.shape, np.float32), known)
-    local, solution = pdf(total_field, weight, known, geometry, options.pdf, progress, cancelled)
-    notes = ()
-    if not solution.converged:
-        notes = (
-            f"the background field (PDF) had not converged after {solution.iterations} iterations (relative residual "
-            f"{solution.residual:.1e}, asked for {options.pdf.tolerance:g}); raise qsm.background.pdf.iterations.",
-        )
-    return LocalField(local, known, notes)
+    own = settings_of(options, options.method)
+    field, valid, note = method.function(total_field, weight, known, geometry, own, progress, cancelled)
+    return LocalField(field, valid, (note,) if note else ())

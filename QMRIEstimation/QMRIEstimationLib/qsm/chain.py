@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from ..errors import InputError, check_cancelled
 from ..geometry import check_same_shape
@@ -12,8 +11,10 @@ from ..units import hz_per_ppm
 from .background import BACKGROUND_METHODS, BackgroundOptions, remove_background
 from .field import FieldOptions
 from .inversion import INVERSION_METHODS, InversionOptions, invert
+from .method import part
 from .polarity import PolarityOptions, anatomy_strength, decide
 from .reference import ReferenceOptions, reference_to
+from .spheres import depth_in
 
 _DEEP = 8.0  # mm from the edge of the mask where the anatomy is asked for the sign
 QUALITY_MEANING = "weighted root mean square of the echo phases about their fit, rad"
@@ -93,7 +94,7 @@ def susceptibility(
     known = field.sd > 0
     weight = np.where(known, field.reliability / np.where(known, field.sd, 1), 0).astype(np.float32)
     background = remove_background(
-        field.total_field, weight, field.sd, mask, geometry, options.background, _part(progress, 0.0, 0.45), cancelled
+        field.total_field, weight, field.sd, mask, geometry, options.background, part(progress, 0.0, 0.45), cancelled
     )
     local, valid = background.field, background.valid
     if not valid.any():
@@ -110,8 +111,9 @@ def susceptibility(
         valid,
         geometry,
         options.inversion,
-        _part(progress, 0.45, 0.45),
-        cancelled,
+        field.echo_spacing * 2 * np.pi * float(per_ppm),
+        progress=part(progress, 0.45, 0.45),
+        cancelled=cancelled,
     )
     chi, sd = inverted.chi, inverted.sd
     chi, offset = reference_to(chi, valid)
@@ -151,13 +153,5 @@ def _decay(magnitude):
 
 def _deep(valid, geometry):
     """Voxels far from the edge of the brain; all of it where nothing is that deep."""
-    depth = ndimage.distance_transform_edt(np.pad(valid, 1), sampling=geometry.voxel_size)[1:-1, 1:-1, 1:-1]
-    deep = depth > _DEEP
+    deep = depth_in(valid, geometry) > _DEEP
     return deep if deep.any() else valid
-
-
-def _part(progress, start, share):
-    """The callback for a step that takes `share` of the whole."""
-    if progress is None:
-        return None
-    return lambda fraction, text: progress(start + share * fraction, text)

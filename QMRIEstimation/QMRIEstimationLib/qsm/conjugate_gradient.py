@@ -58,6 +58,12 @@ def inner(a, b):
     return _inner(np.ravel(a), np.ravel(b))
 
 
+def relative_change(new, old):
+    """Norm of the difference over the norm of the new one; 0 when that is 0."""
+    size = inner(new, new)
+    return float(np.sqrt(max(size - 2 * inner(new, old) + inner(old, old), 0) / size)) if size else 0.0
+
+
 def _step(x, residual, direction, image, length):
     _step_kernel(np.ravel(x), np.ravel(residual), np.ravel(direction), np.ravel(image), length)
 

@@ -3,15 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
-from ..fft import irfftn, padded_shape, rfftn
+from ..fft import irfftn, rfftn
 from ..geometry import check_same_shape
 from ..parameters import Options, param
 from .conjugate_gradient import conjugate_gradient
 from .dipole import dipole_kernel
-
-_HEAVIEST = 3.0  # weight of a voxel over the median; a few bright vessels are not to decide
+from .problem import Grid, capped
 
 
 @dataclass(frozen=True)
@@ -32,28 +30,22 @@ def pdf(field, weight, mask, geometry, options=PdfOptions(), progress=None, canc
         geometry: voxel size, mm, and B0 direction.
         options: PdfOptions.
     Returns:
-        local field, float32 [k, j, i], 0 outside the mask; conjugate_gradient.Solution of the sources.
+        local field, float32 [k, j, i], 0 outside the mask; the mask; a sentence where it did not converge, or None.
     Raises:
         ValueError: the shapes differ. InputError: the B0 direction is unknown. Cancelled.
     Reference:
         Liu T et al. 2011, NMR Biomed 24:1129-1136.
     """
     check_same_shape(field=field, weight=weight, mask=mask)
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
-    margin = [int(np.ceil(options.margin / h)) for h in geometry.voxel_size]
-    shape = padded_shape([b.stop - b.start + m for b, m in zip(box, margin, strict=True)])
-    inner = tuple(slice(b.stop - b.start) for b in box)  # at the near corner; the margin is periodic, so on both sides
-    kernel = dipole_kernel(shape, geometry)
-    inside = np.zeros(shape, bool)
-    inside[inner] = mask[box]
-    squared = np.zeros(shape, np.float32)
-    squared[inner] = np.where(mask[box], _capped(weight, mask)[box] ** 2, 0)
-    total = np.zeros(shape, np.float32)
-    total[inner] = np.where(mask[box], field[box], 0)
+    grid = Grid(mask, geometry, margin=options.margin)
+    kernel = dipole_kernel(grid.shape, geometry)
+    inside = grid.put(mask)
+    squared = grid.put(capped(weight, mask) ** 2)
+    total = grid.put(np.where(mask, field, 0).astype(np.float32))
     total[inside] -= np.average(total[inside], weights=squared[inside])  # dipoles make no constant field
 
     def dipoles(sources):
-        return irfftn(rfftn(sources) * kernel, shape)
+        return irfftn(rfftn(sources) * kernel, grid.shape)
 
     def outside(array):
         array[inside] = 0
@@ -67,12 +59,11 @@ def pdf(field, weight, mask, geometry, options=PdfOptions(), progress=None, canc
         progress=None if progress is None else lambda fraction: progress(fraction, "background field, PDF"),
         cancelled=cancelled,
     )
-    local = np.zeros(mask.shape, np.float32)
-    local[box] = np.where(mask[box], (total - dipoles(solution.x))[inner], 0)
-    return local, solution
-
-
-def _capped(weight, mask):
-    """The weight over its median in the mask, at most _HEAVIEST."""
-    typical = np.median(weight[mask & (weight > 0)]) if np.any(weight[mask] > 0) else 1.0
-    return np.minimum(weight / np.float32(typical), np.float32(_HEAVIEST))
+    local = np.where(mask, grid.take(total - dipoles(solution.x)), 0)
+    note = None
+    if not solution.converged:
+        note = (
+            f"the background field (PDF) had not converged after {solution.iterations} iterations (relative residual "
+            f"{solution.residual:.1e}, asked for {options.tolerance:g}); raise qsm.background.pdf.iterations."
+        )
+    return local, mask, note

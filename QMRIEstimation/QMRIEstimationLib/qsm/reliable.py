@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from ..geometry import check_same_shape
 from ..parameters import Options, param
+from .spheres import depth_in
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def without_weak_surface(mask, field_sd, geometry, options=ReliabilityOptions())
     known = mask & (field_sd > 0)
     if not known.any():
         return known
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=geometry.voxel_size)[1:-1, 1:-1, 1:-1]
+    depth = depth_in(mask, geometry)
     weak = known & (field_sd > options.max_sd * np.median(field_sd[known])) & (depth <= options.depth)
     surface = weak & ndimage.binary_dilation(~mask)
     return known & ~ndimage.binary_propagation(surface, mask=weak)

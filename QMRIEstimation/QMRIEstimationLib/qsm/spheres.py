@@ -1,6 +1,7 @@
-"""Weights of means over voxelised spheres."""
+"""Spheres in a voxel mask: how large one fits where, and the weights of its mean."""
 
 import numpy as np
+from scipy import ndimage
 
 ROUNDING = 1e-5  # relative; a voxel at exactly the radius belongs to the sphere and must lie in the mask
 
@@ -25,3 +26,23 @@ def sphere_mean(shape, radius, voxel_size):
     wrapped = np.ix_(*(o % n for o, n in zip(offsets, shape, strict=True)))
     np.add.at(weights, wrapped, (plain + tilt @ basis).reshape(ball.shape))
     return weights
+
+
+def depth_in(mask, geometry):
+    """Distance of each voxel to the nearest outside `mask`, mm (float32 [k, j, i], 0 outside).
+
+    Nothing is known beyond the edge of the image, so that edge counts as the mask's.
+    """
+    depth = np.zeros(mask.shape, np.float32)
+    if mask.any():
+        box = ndimage.find_objects(mask.astype(np.uint8))[0]
+        inside = np.pad(mask[box], 1)
+        depth[box] = ndimage.distance_transform_edt(inside, sampling=geometry.voxel_size)[1:-1, 1:-1, 1:-1]
+    return depth
+
+
+def radii_that_fit(depth, largest, smallest, voxel_size):
+    """Radii (mm, falling by 1 mm) that fit into a mask; the smallest reaches a neighbour along every axis."""
+    smallest = max(smallest, *voxel_size)
+    count = int(np.floor(max(largest - smallest, 0) + 1e-6)) + 1
+    return [smallest + n for n in reversed(range(count)) if smallest + n < depth.max()]

@@ -9,7 +9,7 @@ from ..fft import irfftn, rfftn
 from ..kernels import kernel
 from ..parameters import Options, param
 from ..threads import in_pieces
-from .conjugate_gradient import Solution, inner
+from .conjugate_gradient import Solution, relative_change
 from .dipole import dipole_kernel
 from .operators import adjoint_into, difference_spectrum, free_edges, shrink_differences
 
@@ -28,17 +28,14 @@ class TvOptions(Options):
     iterations: int = param(60, "", 1, 2000, "iterations after which it stops in any case")
 
 
-def total_variation(field, weight, image, mask, geometry, options=TvOptions(), progress=None, cancelled=None):
+def total_variation(problem, options=TvOptions(), progress=None, cancelled=None):
     """min 1/2 |W (d * chi - f)|^2 + lam |w G chi|_1 by the alternating direction method of multipliers.
 
     The field and the gradients are split off, so that every step is a transform or works voxel by voxel. Outside
     the mask W is 0 and chi varies freely: what the background removal left there has its sources.
 
     Args:
-        field: local field over B0, float32 [k, j, i], ppm, on a grid with room against wrap-around (periodic).
-        weight: W, float32, about 1 where the field is known as well as usual, 0 outside the mask.
-        image: magnitude, float32; its strongest gradients are the edges.
-        mask: bool. geometry: voxel size, mm, and B0 direction.
+        problem: problem.Problem; the strongest gradients of its image are the edges.
         options: TvOptions.
     Returns:
         conjugate_gradient.Solution with chi (ppm, no absolute zero); `residual` is the last relative change.
@@ -48,16 +45,16 @@ def total_variation(field, weight, image, mask, geometry, options=TvOptions(), p
         Bilgic B et al. 2014, Magn Reson Med 72:1444-1459 (splitting); Milovic C et al. 2018, Magn Reson Med
         80:814-821 (weighted data, second split); Liu J et al. 2012, NeuroImage 59:2560-2568 (edges).
     """
-    shape, voxel_size = field.shape, geometry.voxel_size
+    shape, voxel_size = problem.shape, problem.geometry.voxel_size
     penalty = np.float32(_PENALTY * options.lam)
-    dipole = dipole_kernel(shape, geometry)
+    dipole = dipole_kernel(shape, problem.geometry)
     scale = dipole**2 + penalty * difference_spectrum(shape, voxel_size)
     scale[0, 0, 0] = 1
     inverse = 1 / scale
     inverse[0, 0, 0] = 0  # the mean of chi is free
-    edges = free_edges(image, mask, voxel_size, options.edge_share)
-    squared = np.where(mask, weight, 0).astype(np.float32) ** 2
-    known = squared * field
+    edges = free_edges(problem.image, problem.mask, voxel_size, options.edge_share)
+    squared = problem.weight**2
+    known = squared * problem.field
     dual, split = (np.zeros((3, *shape), np.float32) for _ in range(2))
     field_dual, estimate, adjoint, before = (np.zeros(shape, np.float32) for _ in range(4))
     change, done = np.inf, 0
@@ -72,7 +69,7 @@ def total_variation(field, weight, image, mask, geometry, options=TvOptions(), p
         estimate = irfftn(spectrum * dipole, shape)
         chi = irfftn(spectrum, shape)
         shrink_differences(chi, dual, split, edges, voxel_size, options.lam / penalty, options.edge_factor)
-        change = _relative_change(chi, before)
+        change = relative_change(chi, before)
         before = chi
         done += 1
     return Solution(before, done, change, change <= options.tolerance)
@@ -88,11 +85,6 @@ def _solve(field, gradients, dipole, inverse, penalty):
     """Spectrum of chi, (D field + penalty gradients) / (D^2 + penalty |G|^2), in place of `gradients`."""
     flat = [a.reshape(-1) for a in (field, gradients, dipole, inverse)]
     in_pieces(lambda first, last: _solve_bins(*flat, penalty, first, last), field.size)
-
-
-def _relative_change(new, old):
-    size = inner(new, new)
-    return float(np.sqrt(max(size - 2 * inner(new, old) + inner(old, old), 0) / size)) if size else 0.0
 
 
 @kernel

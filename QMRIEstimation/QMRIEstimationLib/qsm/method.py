@@ -1,0 +1,33 @@
+"""How an algorithm is listed among those of its step."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Method(NamedTuple):
+    """One algorithm that a step of QSM can be done with; its settings are the field of that name in the step's options.
+
+    Attributes:
+        title, reference: for sidecars and reports.
+        function: what does it; the step says with which arguments.
+        weighted: it takes the reliability of the field as a weight, so that no voxel need be left out.
+        trial_iterations: of an inversion; iterations after which noise has reached its size, 0 for all it would do.
+    """
+
+    title: str
+    reference: str
+    function: Callable
+    weighted: bool = True
+    trial_iterations: int = 0
+
+
+def settings_of(options, method):
+    """The settings of one method within the options of its step."""
+    return getattr(options, method.replace("-", "_"))
+
+
+def part(progress, start, share):
+    """The callback for a step that takes `share` of the whole, from `start` on."""
+    if progress is None:
+        return None
+    return lambda fraction, text: progress(start + share * fraction, text)
