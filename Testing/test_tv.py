@@ -65,11 +65,11 @@ def test_fused_shrinkage_is_the_composed_one(rng):
     mask = rng.random(SHAPE) < 0.9
     edges = free_edges(rng.random(SHAPE).astype(np.float32), mask, SIDES, 0.3)
     axes = np.arange(3).reshape(-1, 1, 1, 1)
-    limit = np.where((edges >> axes) & 1, 0.2 * 0.5, 0.5) * (((edges >> (3 + axes)) & 1) == 0)
+    limit = np.where((edges >> axes) & 1, 0, 0.5)
     total = gradient(x, SIDES) + dual
     z = np.sign(total) * np.maximum(np.abs(total) - limit, 0)
     split = np.zeros_like(dual)
-    shrink_differences(x, dual, split, edges, SIDES, 0.5, 0.2)
+    shrink_differences(x, dual, split, edges, SIDES, 0.5)
     np.testing.assert_allclose(dual, total - z, atol=1e-5)
     np.testing.assert_allclose(split, z - (total - z), atol=1e-5)
 
@@ -80,9 +80,10 @@ def test_edges_are_the_strongest_differences_and_the_border_of_the_mask(head):
     edges = free_edges(image, mask, geometry.voxel_size, 0.02)
     step = np.zeros(SHAPE, bool)
     step[:, :, SHAPE[2] // 2] = True  # the last voxel at or below 0
-    np.testing.assert_array_equal((edges & 4 > 0), step & mask & np.roll(mask, -1, 2))
-    assert not (edges & 3).any()
-    np.testing.assert_array_equal(edges & 8 > 0, ~(mask & np.roll(mask, -1, 0)))
+    inside = [mask & np.roll(mask, -1, axis) for axis in range(3)]
+    np.testing.assert_array_equal(edges & 4 > 0, step | ~inside[2])
+    np.testing.assert_array_equal(edges & 1 > 0, ~inside[0])
+    np.testing.assert_array_equal(edges & 2 > 0, ~inside[1])
 
 
 @pytest.mark.parametrize("radius", [3.0, 6.0])
@@ -153,7 +154,7 @@ def test_sd_is_the_spread_of_repeated_noise(head, rng):
     claimed = np.mean([run.sd[mask] for run in runs], axis=0)
     for half in ((places[0] > 3)[mask], (places[0] < -3)[mask]):
         ratio = np.sqrt(np.mean(spread[half] ** 2) / np.mean(claimed[half] ** 2))
-        assert 0.7 < ratio < 1.2  # one draw and few iterations: on the safe side
+        assert 0.5 < ratio < 1.2  # noise upon noise moves more edges, so it errs on the safe side
     assert not runs[0].sd[~mask].any()
 
 
@@ -162,7 +163,7 @@ def test_limit_is_said_and_it_can_be_cancelled(head, rng):
     options = InversionOptions(tv=TvOptions(iterations=3))
     found = inverted(head, field, options, progress=lambda fraction, text: seen.append(fraction))
     assert "had not converged after 3 iterations" in found.notes[0]
-    assert seen == sorted(seen) and len(seen) == 3 + 2 * 15
+    assert seen == sorted(seen) and len(seen) == 2 * 3
     with pytest.raises(Cancelled):
         inverted(head, field, cancelled=lambda: True)
 

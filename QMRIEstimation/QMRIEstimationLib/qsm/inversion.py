@@ -1,22 +1,21 @@
 """Dipole inversion: which method, the grid it runs on, and the SD of what it gives."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
-from ..fft import irfftn, rfftn
 from ..geometry import check_same_shape
 from ..parameters import Options, choice
 from .closed_form import L2Options, TikhonovOptions, TkdOptions, smooth_l2, tikhonov, tkd
-from .dipole import dipole_kernel
+from .hdqsm import HdQsmOptions, hdqsm
 from .method import Method, part, settings_of
 from .problem import Grid, Problem, capped
+from .rts import RtsOptions, rts
 from .tv import TvOptions, total_variation
 
 _SEED = 20261125  # of the noise that is tried; the same input gives the same bits
-_NEVER = 1e-5  # a tolerance that does not end the trial earlier
-_NEIGHBOURHOOD = 2.0  # mm, SD of the Gaussian over which the response to noise is averaged
+_NEIGHBOURHOOD = 3.0  # mm, SD of the Gaussian over which the response to noise is averaged
 
 # A function takes (field, its SD, mask, geometry, its settings) and returns chi and its SD.
 CLOSED_FORMS = {
@@ -37,8 +36,9 @@ ITERATIVE = {
         "noise-weighted total variation that spares the edges of the magnitude",
         "Bilgic B et al. 2014, Magn Reson Med 72:1444-1459; Milovic C et al. 2018, Magn Reson Med 80:814-821",
         total_variation,
-        trial_iterations=15,
     ),
+    "rts": Method("rapid two-step inversion (RTS)", "Kames C et al. 2018, NeuroImage 167:276-283", rts, weighted=False),
+    "hd-qsm": Method("hybrid data fidelity (HD-QSM)", "Lambert M et al. 2022, Magn Reson Med 88:962-972", hdqsm),
 }
 INVERSION_METHODS = ITERATIVE | CLOSED_FORMS
 
@@ -49,6 +49,8 @@ class InversionOptions(Options):
 
     method: str = choice("tv", INVERSION_METHODS, "tv has the smallest error; the closed forms take a second")
     tv: TvOptions = TvOptions()
+    rts: RtsOptions = RtsOptions()
+    hd_qsm: HdQsmOptions = HdQsmOptions()
     tikhonov: TikhonovOptions = TikhonovOptions()
     tkd: TkdOptions = TkdOptions()
     l2: L2Options = L2Options()
@@ -93,33 +95,18 @@ def invert(
     )
     fluid = None if csf is None else grid.put(csf & mask)
     problem = Problem(field, sd, weight, magnitude, region, geometry, phase_per_ppm, fluid)
-    solution = method.function(problem, own, part(progress, 0.0, 0.7), cancelled)
-    trial = _trial(problem, method, own, solution, progress, cancelled)
-    sd = _local_spread(grid.take(trial), mask, geometry)
+    solution = method.function(problem, own, part(progress, 0.0, 0.5), cancelled)
+    # The response to noise depends on the place and on chi itself, so it is tried on one draw (parametric bootstrap).
+    noise = sd * np.random.default_rng(_SEED).standard_normal(sd.shape, np.float32)
+    noisy = method.function(problem.with_field(field + noise), own, part(progress, 0.5, 0.5), cancelled)
+    spread = _local_spread(grid.take(noisy.x - solution.x), mask, geometry)
     notes = ()
     if not solution.converged:
         notes = (
             f"chi had not converged after {solution.iterations} iterations (relative change {solution.residual:.1e}, "
             f"asked for {own.tolerance:g}); raise qsm.inversion.{options.method.replace('-', '_')}.iterations.",
         )
-    return Inversion(np.where(mask, grid.take(solution.x), 0), sd, notes)
-
-
-def _trial(problem, method, own, solution, progress, cancelled):
-    """Change of chi by one draw of noise about the field that the solution explains (a parametric bootstrap).
-
-    The response to noise depends on the place and on chi itself, so it is tried. Where noise gets its size in a few
-    iterations, those are done with and without it; other methods are run a second time as they are.
-    """
-    noise = problem.sd * np.random.default_rng(_SEED).standard_normal(problem.shape, np.float32)
-    fitted = irfftn(rfftn(solution.x) * dipole_kernel(problem.shape, problem.geometry), problem.shape)
-    if method.trial_iterations:
-        own = replace(own, iterations=method.trial_iterations, tolerance=_NEVER)
-        quiet = method.function(problem.with_field(fitted), own, part(progress, 0.7, 0.15), cancelled).x
-        fields = fitted + noise
-    else:
-        quiet, fields = solution.x, problem.field + noise
-    return method.function(problem.with_field(fields), own, part(progress, 0.85, 0.15), cancelled).x - quiet
+    return Inversion(np.where(mask, grid.take(solution.x), 0), spread, notes)
 
 
 def _local_spread(difference, mask, geometry):

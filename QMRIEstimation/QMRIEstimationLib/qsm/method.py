@@ -11,14 +11,12 @@ class Method(NamedTuple):
         title, reference: for sidecars and reports.
         function: what does it; the step says with which arguments.
         weighted: it takes the reliability of the field as a weight, so that no voxel need be left out.
-        trial_iterations: of an inversion; iterations after which noise has reached its size, 0 for all it would do.
     """
 
     title: str
     reference: str
     function: Callable
     weighted: bool = True
-    trial_iterations: int = 0
 
 
 def settings_of(options, method):

@@ -6,6 +6,7 @@ from ..kernels import kernel
 from ..threads import in_pieces
 
 _PLANES = 4  # that one thread takes at a time
+_SAMPLED = 200_000  # gradients that a quantile is taken of
 
 
 def difference_spectrum(shape, voxel_size):
@@ -34,32 +35,31 @@ def free_edges(image, mask, voxel_size, share):
     Args:
         image: float32 [k, j, i]. mask: bool. share: of the differences within the mask that are called edges.
     Returns:
-        uint8 [k, j, i]; bit a is set where the difference along axis a is an edge, bit 3 + a where it is not between
-        two voxels of the mask.
+        uint8 [k, j, i]; bit a is set where the difference along axis a is an edge or leaves the mask.
     Reference:
         Liu J et al. 2012, NeuroImage 59:2560-2568 (morphology from the magnitude; there the edges are left free).
     """
     edges = np.zeros(mask.shape, np.uint8)
     size = np.abs(gradient(image, voxel_size))
     both = np.stack([mask & np.roll(mask, -1, a) for a in range(3)])
-    limit = np.quantile(size[both], 1 - share) if share > 0 and both.any() else np.inf
+    sampled = size[both][:: max(1, np.count_nonzero(both) // _SAMPLED)]
+    limit = np.quantile(sampled, 1 - share) if share > 0 and sampled.size else np.inf
     for axis in range(3):
-        edges |= ((size[axis] > limit) & both[axis]).astype(np.uint8) << axis
-        edges |= (~both[axis]).astype(np.uint8) << (3 + axis)
+        edges |= ((size[axis] > limit) | ~both[axis]).astype(np.uint8) << axis
     return edges
 
 
-def shrink_differences(x, dual, split, edges, voxel_size, threshold, edge_factor):
+def shrink_differences(x, dual, split, edges, voxel_size, threshold):
     """One step of the splitting z = G x: z = soft(G x + s, t), s = G x + s - z; leaves z - s in `split`.
 
     Args:
         x: float32 [k, j, i]. dual (s), split (z - s): float32 [axis, k, j, i], changed in place.
-        edges: as `free_edges` gives; there the threshold is `edge_factor` times as large, and 0 off the mask.
+        edges: as `free_edges` gives; there the threshold is 0.
     """
     inverse = np.array([1 / h for h in voxel_size], np.float32)
 
     def planes(first, last):
-        _shrink(x, dual, split, edges, inverse, np.float32(threshold), np.float32(edge_factor), first, last)
+        _shrink(x, dual, split, edges, inverse, np.float32(threshold), first, last)
 
     in_pieces(planes, len(x), _PLANES)
 
@@ -71,7 +71,7 @@ def adjoint_into(vectors, out, voxel_size):
 
 
 @kernel
-def _shrink(x, dual, split, edges, inverse, threshold, edge_factor, first, last):
+def _shrink(x, dual, split, edges, inverse, threshold, first, last):
     shape = x.shape
     for k in range(first, last):
         after_k = k + 1 if k + 1 < shape[0] else 0
@@ -88,9 +88,7 @@ def _shrink(x, dual, split, edges, inverse, threshold, edge_factor, first, last)
                     else:
                         there = x[k, j, after_i]
                     total = (there - here) * inverse[axis] + dual[axis, k, j, i]
-                    limit = threshold * edge_factor if (edge >> axis) & 1 else threshold
-                    if (edge >> (3 + axis)) & 1:
-                        limit = np.float32(0)
+                    limit = np.float32(0) if (edge >> axis) & 1 else threshold
                     rest = min(max(total, -limit), limit)
                     dual[axis, k, j, i] = rest
                     split[axis, k, j, i] = total - 2 * rest
