@@ -15,6 +15,7 @@ from .tissue import INDEX
 AIR, WM, CORTEX, CSF = (INDEX[name] for name in ("air", "white matter", "cortex", "CSF"))
 BONE, MARROW, SCALP, MUSCLE, EYE = (INDEX[name] for name in ("bone", "marrow", "scalp", "muscle", "eye"))
 CEREBELLUM, STEM, CAUDATE_NUCLEUS = (INDEX[name] for name in ("cerebellar cortex", "brain stem", "caudate"))
+CALCIFICATION = INDEX["calcification"]
 
 # Channels of the random grid in model space.
 WARP_X, WARP_Y, WARP_Z, SULCUS, SULCUS_DEPTH, TEXTURE, GIVEN = range(7)
@@ -215,9 +216,13 @@ def _cerebellum(ax, y, z, depth):
 
 @kernel
 def _deep(ax, y, z, ventricle_growth):  # noqa: PLR0911 - one return for each structure
-    """Ventricles and nuclei; -1 where there is none."""
+    """Ventricles, nuclei and calcifications; -1 where there is none."""
     if ax > 45.0 or y > 42.0 or y < -80.0 or z > 34.0 or z < -45.0:
         return -1
+    if _ellipsoid(ax, y + 33.0, z - 4.0, 3.0, 3.0, 3.5) > 0.0:  # pineal gland
+        return CALCIFICATION
+    if _ellipsoid(ax - 25.0, y + 44.0, z - 11.0, 2.2, 3.0, 2.2) > 0.0:  # choroid plexus
+        return CALCIFICATION
     if ax > 0.7 or y > 20.0 or z < 4.0:
         if _chain_depth(ax, y, z, VENTRICLE) + ventricle_growth > 0.0 and (ax > 0.7 or z < 0.0):
             return CSF

@@ -24,6 +24,7 @@ WORDS = (
     ("brain stem", "brain stem"),
     ("brainstem", "brain stem"),
     ("vein", "vein"),
+    ("calcif", "calcification"),
     ("cerebellar", "cerebellar cortex"),
     ("grey", "cortex"),
     ("gray", "cortex"),

@@ -35,6 +35,7 @@ TISSUES = {
     "cerebellar cortex": (0.72, 11.0, 16.5, 82.0, 0.005, 1.0, "x"),
     "brain stem": (1.00, 13.0, 20.0, 73.0, -0.020, 1.0, "x"),
     "vein": (0.58, 25.0, 45.0, 85.0, 0.300, 0.0, "x; oxygen saturation about 60 %"),
+    "calcification": (1.20, 50.0, 130.0, 45.0, -1.5, 0.0, "x; of the pineal gland and the choroid plexus"),
     "bone": (2.00, 200.0, 600.0, 15.0, -2.1, 0.0, "x; -11.1 ppm absolute"),
     "marrow": (2.60, 14.0, 60.0, 60.0, 0.3, 0.0, "x; fat without its chemical shift"),
     "scalp": (2.60, 14.0, 30.0, 88.0, 0.4, 0.0, "x; fat without its chemical shift"),
@@ -44,8 +45,8 @@ TISSUES = {
 NAMES = tuple(TISSUES)
 INDEX = {name: index for index, name in enumerate(NAMES)}
 FREE_WATER = ("CSF", "eye")
-BRAIN = NAMES[1:14]  # white matter to vein
-NOT_TISSUE = ("air", "CSF", "vein", "bone", "marrow", "scalp", "muscle", "eye")
+BRAIN = NAMES[1:15]  # white matter to calcification
+NOT_TISSUE = ("air", "CSF", "vein", "calcification", "bone", "marrow", "scalp", "muscle", "eye")
 
 TEXTURE_RATE = 0.03  # SD of the smooth texture in R1, R2 and R2*, relative; assumed
 TEXTURE_PD = 0.01  # the same in PD; assumed

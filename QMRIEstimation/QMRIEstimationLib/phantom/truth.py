@@ -15,7 +15,7 @@ from .write import write_table
 
 QUANTITY_OF = dict(zip(("R1", "R2", "R2star", "PD", "Chi"), QUANTITIES, strict=True))
 SIDED = ("thalamus", "caudate", "putamen", "pallidum", "red nucleus", "substantia nigra", "dentate")
-RATED = ("white matter", "cortex", "CSF", *SIDED, "cerebellar cortex", "brain stem", "vein")
+RATED = ("white matter", "cortex", "CSF", *SIDED, "cerebellar cortex", "brain stem", "vein", "calcification")
 
 
 def block_mean(array):

@@ -5,16 +5,25 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..parameters import Options, choice
+from .harperella import HarperellaOptions, harperella
+from .ismv import IsmvOptions, ismv
+from .lbv import LbvOptions, lbv
 from .method import Method, settings_of
 from .pdf import PdfOptions, pdf
 from .reliable import ReliabilityOptions, without_weak_surface
-from .vsharp import VsharpOptions, vsharp
+from .resharp import ResharpOptions, resharp
+from .vsharp import SharpOptions, VsharpOptions, sharp, vsharp
 
 # A function takes (total field, weight, mask, geometry, its settings, progress, cancelled) and returns the local field,
 # where it is valid, and a sentence or None.
 BACKGROUND_METHODS = {
     "pdf": Method("weighted projection onto dipole fields (PDF)", "Liu T et al. 2011, NMR Biomed 24:1129-1136", pdf),
     "v-sharp": Method("V-SHARP", "Wu B et al. 2012, Magn Reson Med 67:137-147", vsharp, weighted=False),
+    "sharp": Method("SHARP", "Schweser F et al. 2011, NeuroImage 54:2789-2807", sharp, weighted=False),
+    "resharp": Method("RESHARP", "Sun H, Wilman AH 2014, Magn Reson Med 71:1151-1157", resharp, weighted=False),
+    "ismv": Method("iSMV", "Wen Y et al. 2014, Magn Reson Med 72:1065-1071", ismv, weighted=False),
+    "lbv": Method("Laplacian boundary value (LBV)", "Zhou D et al. 2014, NMR Biomed 27:312-319", lbv, weighted=False),
+    "harperella": Method("HARPERELLA", "Li W et al. 2014, NMR Biomed 27:219-227", harperella, weighted=False),
 }
 
 
@@ -25,6 +34,11 @@ class BackgroundOptions(Options):
     method: str = choice("pdf", BACKGROUND_METHODS, "pdf keeps the whole brain; v-sharp loses its surface")
     pdf: PdfOptions = PdfOptions()
     v_sharp: VsharpOptions = VsharpOptions()
+    sharp: SharpOptions = SharpOptions()
+    resharp: ResharpOptions = ResharpOptions()
+    ismv: IsmvOptions = IsmvOptions()
+    lbv: LbvOptions = LbvOptions()
+    harperella: HarperellaOptions = HarperellaOptions()
     reliability: ReliabilityOptions = ReliabilityOptions()
 
 

@@ -18,7 +18,9 @@ _RATIO = 10.0  # penalty of the split gradients over the weight of the variation
 class HdQsmOptions(Options):
     """Settings of HD-QSM."""
 
-    lam: float = param(1.6e-5, "", 1e-7, 0.1, "weight of the variation in the second pass; its square root in the first")
+    lam: float = param(
+        1.6e-5, "", 1e-7, 0.1, "weight of the variation in the second pass; its square root in the first"
+    )
     first_iterations: int = param(20, "", 1, 1000, "iterations of the first pass, with the absolute misfit")
     padding: float = param(0.25, "", 0.0, 2.0, "share by which the grid is larger than the brain")
     tolerance: float = param(1e-2, "", 1e-5, 0.5, "relative change of chi in one iteration at which it stops")

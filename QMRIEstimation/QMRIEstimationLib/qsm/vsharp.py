@@ -1,4 +1,4 @@
-"""Background field removal by spherical means of varying radius (V-SHARP)."""
+"""Background field removal by spherical means of one radius (SHARP) or of varying radius (V-SHARP)."""
 
 from dataclasses import dataclass
 
@@ -17,8 +17,22 @@ class VsharpOptions(Options):
     """Settings of V-SHARP."""
 
     max_radius: float = param(12.0, "mm", 2.0, 40.0, "largest sphere; larger keeps more of the slow local field")
-    min_radius: float = param(1.0, "mm", 0.5, 10.0, "smallest sphere; the mask loses this much, at least one voxel")
+    min_radius: float = param(1.0, "mm", 0.5, 40.0, "smallest sphere; the mask loses this much, at least one voxel")
     threshold: float = param(0.05, "", 0.001, 0.5, "smallest |1 - sphere spectrum| that is divided by")
+
+
+@dataclass(frozen=True)
+class SharpOptions(Options):
+    """Settings of SHARP."""
+
+    radius: float = param(6.0, "mm", 1.0, 40.0, "of the sphere; the mask loses as much")
+    threshold: float = param(0.05, "", 0.001, 0.5, "smallest |1 - sphere spectrum| that is divided by")
+
+
+def sharp(field, weight, mask, geometry, options=SharpOptions(), progress=None, cancelled=None):
+    """As `vsharp`, with one sphere. Reference: Schweser F et al. 2011, NeuroImage 54:2789-2807."""
+    single = VsharpOptions(max_radius=options.radius, min_radius=options.radius, threshold=options.threshold)
+    return vsharp(field, weight, mask, geometry, single, progress, cancelled)
 
 
 def vsharp(field, weight, mask, geometry, options=VsharpOptions(), progress=None, cancelled=None):
