@@ -60,16 +60,16 @@ def test_spectrum_is_that_of_the_differences(rng):
     np.testing.assert_allclose(by_spectrum, gradient_adjoint(gradient(x, SIDES), SIDES), atol=1e-4)
 
 
-def test_fused_shrinkage_is_the_composed_one(rng):
-    x, dual = rng.normal(size=SHAPE).astype(np.float32), rng.normal(size=(3, *SHAPE)).astype(np.float32)
+@pytest.mark.parametrize("relaxation", [1.0, 1.8])
+def test_fused_shrinkage_is_the_composed_one(rng, relaxation):
+    x, (dual, split) = rng.normal(size=SHAPE).astype(np.float32), rng.normal(size=(2, 3, *SHAPE)).astype(np.float32)
     mask = rng.random(SHAPE) < 0.9
     edges = free_edges(rng.random(SHAPE).astype(np.float32), mask, SIDES, 0.3)
     axes = np.arange(3).reshape(-1, 1, 1, 1)
     limit = np.where((edges >> axes) & 1, 0, 0.5)
-    total = gradient(x, SIDES) + dual
+    total = relaxation * gradient(x, SIDES) + (1 - relaxation) * (split + dual) + dual
     z = np.sign(total) * np.maximum(np.abs(total) - limit, 0)
-    split = np.zeros_like(dual)
-    shrink_differences(x, dual, split, edges, SIDES, 0.5)
+    shrink_differences(x, dual, split, edges, SIDES, 0.5, np.float32(relaxation))
     np.testing.assert_allclose(dual, total - z, atol=1e-5)
     np.testing.assert_allclose(split, z - (total - z), atol=1e-5)
 

@@ -9,7 +9,7 @@ from ..kernels import kernel
 from ..parameters import Options, param
 from ..threads import in_pieces
 from .operators import free_edges
-from .splitting import Splitting, squares
+from .splitting import FIELD_PENALTY, Splitting, squares
 
 _RATIO = 10.0  # penalty of the split gradients over the weight of the variation, the authors' choice
 
@@ -63,23 +63,24 @@ def hdqsm(problem, options=HdQsmOptions(), progress=None, cancelled=None):
     usual = np.sqrt(np.mean(misfit[problem.mask] ** 2)) if problem.mask.any() else 0
     doubt = np.minimum(1, usual / np.maximum(misfit, np.float32(1e-12))).astype(np.float32)
     second = Splitting(problem, options.lam, _RATIO)
-    second.chi, second.estimate = first.x, irfftn(rfftn(first.x) * second.dipole, problem.shape)
+    second.chi, second.explained = first.x, irfftn(rfftn(first.x) * second.dipole, problem.shape)
+    second.held = second.explained.copy()
     step = squares(problem.weight * doubt, problem.field)
     return second.run(step, all_edges, options.iterations, 1, options.tolerance, told(count), cancelled)
 
 
 def _absolute(weight, field):
-    """Data step of |W (v - f)|_1: v = f + soft(b - f, W)."""
-    flat = weight.reshape(-1), field.reshape(-1)
-    return lambda estimate, dual: in_pieces(
-        lambda first, last: _soften(estimate.reshape(-1), dual.reshape(-1), *flat, first, last), estimate.size
+    """Data step of |W (v - f)|_1: v = f + soft(b - f, W / p) with the penalty p."""
+    flat = (weight / FIELD_PENALTY).reshape(-1), field.reshape(-1)
+    return lambda held, dual: in_pieces(
+        lambda first, last: _soften(held.reshape(-1), dual.reshape(-1), *flat, first, last), held.size
     )
 
 
 @kernel
-def _soften(estimate, dual, weight, field, first, last):
+def _soften(held, dual, limit, field, first, last):
     for n in range(first, last):
-        b = estimate[n] + dual[n]
-        rest = min(max(b - field[n], -weight[n]), weight[n])
+        b = held[n]
+        rest = min(max(b - field[n], -limit[n]), limit[n])
         dual[n] = rest
-        estimate[n] = b - 2 * rest
+        held[n] = b - 2 * rest

@@ -49,17 +49,17 @@ def free_edges(image, mask, voxel_size, share):
     return edges
 
 
-def shrink_differences(x, dual, split, edges, voxel_size, threshold):
-    """One step of the splitting z = G x: z = soft(G x + s, t), s = G x + s - z; leaves z - s in `split`.
+def shrink_differences(x, dual, split, edges, voxel_size, threshold, relaxation=np.float32(1)):
+    """One step of the splitting z = G x with y = r G x + (1 - r) z: z = soft(y + s, t), s = y + s - z.
 
     Args:
-        x: float32 [k, j, i]. dual (s), split (z - s): float32 [axis, k, j, i], changed in place.
+        x: float32 [k, j, i]. dual (s), split (z - s): float32 [axis, k, j, i], changed in place. relaxation: r.
         edges: as `free_edges` gives; there the threshold is 0.
     """
     inverse = np.array([1 / h for h in voxel_size], np.float32)
 
     def planes(first, last):
-        _shrink(x, dual, split, edges, inverse, np.float32(threshold), first, last)
+        _shrink(x, dual, split, edges, inverse, np.float32(threshold), relaxation, first, last)
 
     in_pieces(planes, len(x), _PLANES)
 
@@ -71,7 +71,7 @@ def adjoint_into(vectors, out, voxel_size):
 
 
 @kernel
-def _shrink(x, dual, split, edges, inverse, threshold, first, last):
+def _shrink(x, dual, split, edges, inverse, threshold, relaxation, first, last):
     shape = x.shape
     for k in range(first, last):
         after_k = k + 1 if k + 1 < shape[0] else 0
@@ -87,7 +87,10 @@ def _shrink(x, dual, split, edges, inverse, threshold, first, last):
                         there = x[k, after_j, i]
                     else:
                         there = x[k, j, after_i]
-                    total = (there - here) * inverse[axis] + dual[axis, k, j, i]
+                    s = dual[axis, k, j, i]
+                    total = (
+                        relaxation * (there - here) * inverse[axis] + (1 - relaxation) * (split[axis, k, j, i] + s) + s
+                    )
                     limit = np.float32(0) if (edge >> axis) & 1 else threshold
                     rest = min(max(total, -limit), limit)
                     dual[axis, k, j, i] = rest

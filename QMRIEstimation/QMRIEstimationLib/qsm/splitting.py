@@ -10,34 +10,39 @@ from .conjugate_gradient import Solution, relative_change
 from .dipole import dipole_kernel
 from .operators import adjoint_into, difference_spectrum, shrink_differences
 
+FIELD_PENALTY = np.float32(0.1)  # of the split field; small, for voxels of little weight follow by W^2 over it a step
+RELAXATION = np.float32(1.8)  # over-relaxation; below 2
+
 
 class Splitting:
     """min data(v) + lam |w G chi|_1 with v = d * chi; every step is a transform or works voxel by voxel.
 
     Reference:
         Bilgic B et al. 2014, Magn Reson Med 72:1444-1459 (gradients); Milovic C et al. 2018, Magn Reson Med
-        80:814-821 (field).
+        80:814-821 (field); Boyd S et al. 2011, Found Trends Mach Learn 3:1-122, section 3.4.3 (over-relaxation).
     """
 
     def __init__(self, problem, lam, ratio):
-        """`lam`: weight of the variation. `ratio`: penalty of the split gradients over it; the field has 1."""
+        """`lam`: weight of the variation. `ratio`: penalty of the split gradients over it."""
         shape = problem.shape
         self.shape, self.voxel_size, self.ratio = shape, problem.geometry.voxel_size, ratio
         self.penalty = np.float32(ratio * lam)
         self.dipole = dipole_kernel(shape, problem.geometry)
-        scale = self.dipole**2 + self.penalty * difference_spectrum(shape, self.voxel_size)
+        scale = FIELD_PENALTY * self.dipole**2 + self.penalty * difference_spectrum(shape, self.voxel_size)
         scale[0, 0, 0] = 1
         self.inverse = 1 / scale
         self.inverse[0, 0, 0] = 0  # the mean of chi is free
         self.dual, self.split = (np.zeros((3, *shape), np.float32) for _ in range(2))
-        self.field_dual, self.estimate, self.adjoint, self.chi = (np.zeros(shape, np.float32) for _ in range(4))
+        self.field_dual, self.held, self.explained, self.adjoint, self.chi = (
+            np.zeros(shape, np.float32) for _ in range(5)
+        )
 
     def run(self, data_step, edges_after, iterations, least, tolerance, told, cancelled):
         """Go on from where it stands.
 
         Args:
-            data_step: function of (estimate, dual), both changed in place. With b = estimate + dual it finds the v that
-                minimises data(v) + 1/2 |v - b|^2 and leaves v - s in `estimate` and s = b - v in `dual`.
+            data_step: function of (held, dual), both changed in place. `held` comes as b, for which it finds the v that
+                minimises data(v) + FIELD_PENALTY / 2 |v - b|^2, and leaves as v - s; `dual` leaves as s = b - v.
             edges_after: function of (iterations done, chi) that gives the edges, as `free_edges` does.
             iterations, least: at most and at least. tolerance: relative change of chi at which it stops.
             told: function of the iterations done.
@@ -48,14 +53,15 @@ class Splitting:
         while done < iterations and (change > tolerance or done < least):
             check_cancelled(cancelled)
             told(done)
-            data_step(self.estimate, self.field_dual)
+            _relax(self.explained, self.held, self.field_dual)
+            data_step(self.held, self.field_dual)
             adjoint_into(self.split, self.adjoint, self.voxel_size)
             spectrum = rfftn(self.adjoint)
-            _solve(rfftn(self.estimate), spectrum, self.dipole, self.inverse, self.penalty)
-            self.estimate = irfftn(spectrum * self.dipole, self.shape)
+            _solve(rfftn(self.held), spectrum, self.dipole, self.inverse, self.penalty)
+            self.explained = irfftn(spectrum * self.dipole, self.shape)
             chi = irfftn(spectrum, self.shape)
             edges = edges_after(done, chi)
-            shrink_differences(chi, self.dual, self.split, edges, self.voxel_size, 1 / self.ratio)
+            shrink_differences(chi, self.dual, self.split, edges, self.voxel_size, 1 / self.ratio, RELAXATION)
             change = relative_change(chi, self.chi)
             self.chi = chi
             done += 1
@@ -63,31 +69,42 @@ class Splitting:
 
 
 def squares(weight, field):
-    """Data step of 1/2 |W (v - f)|^2: v = (W^2 f + b) / (W^2 + 1)."""
+    """Data step of 1/2 |W (v - f)|^2: v = (W^2 f + p b) / (W^2 + p) with the penalty p."""
     squared = weight**2
-    known = (squared * field).reshape(-1)
-    squared = squared.reshape(-1)
-    return lambda estimate, dual: in_pieces(
-        lambda first, last: _squares(estimate.reshape(-1), dual.reshape(-1), squared, known, first, last), estimate.size
+    flat = squared.reshape(-1), (squared * field).reshape(-1)
+    return lambda held, dual: in_pieces(
+        lambda first, last: _squares(held.reshape(-1), dual.reshape(-1), *flat, FIELD_PENALTY, first, last), held.size
     )
 
 
+def _relax(explained, held, dual):
+    """b = r d * chi + (1 - r) v + s into `held`, which comes as v - s."""
+    flat = [a.reshape(-1) for a in (explained, held, dual)]
+    in_pieces(lambda first, last: _relax_voxels(*flat, RELAXATION, first, last), held.size)
+
+
 def _solve(field, gradients, dipole, inverse, penalty):
-    """Spectrum of chi, (D field + penalty gradients) / (D^2 + penalty |G|^2), in place of `gradients`."""
+    """Spectrum of chi, (p D field + penalty gradients) / (p D^2 + penalty |G|^2), in place of `gradients`."""
     flat = [a.reshape(-1) for a in (field, gradients, dipole, inverse)]
-    in_pieces(lambda first, last: _solve_bins(*flat, penalty, first, last), field.size)
+    in_pieces(lambda first, last: _solve_bins(*flat, FIELD_PENALTY, penalty, first, last), field.size)
 
 
 @kernel
-def _squares(estimate, dual, squared, known, first, last):
+def _relax_voxels(explained, held, dual, relaxation, first, last):
     for n in range(first, last):
-        b = estimate[n] + dual[n]
-        v = (known[n] + b) / (squared[n] + 1)
+        held[n] = relaxation * explained[n] + (1 - relaxation) * (held[n] + dual[n]) + dual[n]
+
+
+@kernel
+def _squares(held, dual, squared, known, penalty, first, last):
+    for n in range(first, last):
+        b = held[n]
+        v = (known[n] + penalty * b) / (squared[n] + penalty)
         dual[n] = b - v
-        estimate[n] = 2 * v - b
+        held[n] = 2 * v - b
 
 
 @kernel
-def _solve_bins(field, gradients, dipole, inverse, penalty, first, last):
+def _solve_bins(field, gradients, dipole, inverse, field_penalty, penalty, first, last):
     for n in range(first, last):
-        gradients[n] = (dipole[n] * field[n] + penalty * gradients[n]) * inverse[n]
+        gradients[n] = (field_penalty * dipole[n] * field[n] + penalty * gradients[n]) * inverse[n]

@@ -19,7 +19,7 @@ class TvOptions(Options):
     edge_share: float = param(
         0.3, "", 0.0, 0.9, "share of the magnitude's gradients, the strongest, that are left free"
     )
-    own_share: float = param(0.2, "", 0.0, 0.9, "share of the gradients of chi, the strongest, that are left free too")
+    own_share: float = param(0.25, "", 0.0, 0.9, "share of the gradients of chi, the strongest, that are left free too")
     padding: float = param(0.25, "", 0.0, 2.0, "share by which the grid is larger than the brain")
     tolerance: float = param(1e-2, "", 1e-5, 0.5, "relative change of chi in one iteration at which it stops")
     iterations: int = param(60, "", 1, 2000, "iterations after which it stops in any case")
