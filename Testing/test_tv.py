@@ -149,7 +149,7 @@ def test_sd_is_the_spread_of_repeated_noise(head, rng):
     geometry, mask, places = head
     chi = 0.1 * ball(places, (2, 1, -1), 4.0).astype(np.float32) * mask
     field, sd = forward_field(chi, geometry), 2e-3 * (1 + (places[0] > 0))
-    runs = [inverted(head, field + sd * rng.normal(size=SHAPE), InversionOptions(), sd) for _ in range(8)]
+    runs = [inverted(head, field + sd * rng.normal(size=SHAPE), InversionOptions(), sd) for _ in range(6)]
     spread = np.std([run.chi[mask] for run in runs], axis=0, ddof=1)
     claimed = np.mean([run.sd[mask] for run in runs], axis=0)
     for half in ((places[0] > 3)[mask], (places[0] < -3)[mask]):
