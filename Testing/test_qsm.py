@@ -14,9 +14,10 @@ from QMRIEstimationLib.qsm.dipole import dipole_kernel, forward_field
 from QMRIEstimationLib.qsm.field import FieldMap
 from QMRIEstimationLib.qsm.inversion import InversionOptions
 from QMRIEstimationLib.qsm.polarity import PolarityOptions, anatomy_strength, decide
-from QMRIEstimationLib.qsm.reference import reference_to
+from QMRIEstimationLib.qsm.reference import ReferenceOptions, reference_to
 from QMRIEstimationLib.qsm.reliable import ReliabilityOptions, without_weak_surface
 from QMRIEstimationLib.qsm.spheres import sphere_mean
+from QMRIEstimationLib.qsm.ventricles import ventricles
 from QMRIEstimationLib.qsm.vsharp import VsharpOptions, vsharp
 from QMRIEstimationLib.units import hz_per_ppm
 
@@ -411,6 +412,22 @@ def test_bits_do_not_depend_on_threads(iron_head, threads):
     for other in results[1:]:
         for name in ("chi", "sd", "local_field"):
             assert getattr(results[0], name).tobytes() == getattr(other, name).tobytes()
+
+
+def test_ventricles_are_found_and_chi_is_referenced_to_them(iron_head):
+    geometry, mask, chi, r2star, field, magnitude, _ = iron_head
+    k, j, i = _from_centre(geometry)
+    fluid = ((k / 9) ** 2 + (j / 20) ** 2 + ((np.abs(i) - 8) / 8) ** 2 < 1) & (chi < 0.05)
+    speckled = np.where(fluid, 1.0, r2star) + 1.5 * np.random.default_rng(5).normal(size=mask.shape)
+    speckled = np.where(mask, np.maximum(speckled, 0.1), 0).astype(np.float32)
+    found = ventricles(speckled, mask, geometry)
+    assert found[fluid].mean() > 0.3 and fluid[found].mean() > 0.99
+    options = QsmOptions(reference=ReferenceOptions(region="csf"), inversion=InversionOptions(method="tikhonov"))
+    result = susceptibility(field, magnitude, mask, geometry, 3.0, options, r2star=speckled)
+    assert result.chi[found].mean() == pytest.approx(0, abs=1e-6)
+    for unknown in (None, r2star):
+        with pytest.raises(InputError, match="no fluid of the ventricles"):
+            susceptibility(field, magnitude, mask, geometry, 3.0, options, r2star=unknown)
 
 
 def test_mask_thinner_than_the_smallest_sphere_is_refused(iron_head):

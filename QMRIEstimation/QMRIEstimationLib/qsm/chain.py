@@ -15,6 +15,7 @@ from .method import part
 from .polarity import PolarityOptions, anatomy_strength, decide
 from .reference import ReferenceOptions, reference_to
 from .spheres import depth_in
+from .ventricles import ventricles
 
 _DEEP = 8.0  # mm from the edge of the mask where the anatomy is asked for the sign
 QUALITY_MEANING = "weighted root mean square of the echo phases about their fit, rad"
@@ -86,8 +87,8 @@ def susceptibility(
     Returns:
         Susceptibility.
     Raises:
-        ValueError: the shapes differ. InputError: the B0 direction is unknown, or the mask is thinner than the
-        smallest sphere. Cancelled.
+        ValueError: the shapes differ. InputError: the B0 direction is unknown, the mask is thinner than the smallest
+        sphere, or there is no fluid to refer to. Cancelled.
     """
     check_same_shape(total_field=field.total_field, mask=mask, magnitude=magnitude[0], r2star=r2star)
     per_ppm = np.float32(imaging_frequency * 1e-6 if imaging_frequency else hz_per_ppm(field_strength))
@@ -111,12 +112,11 @@ def susceptibility(
         valid,
         geometry,
         options.inversion,
-        field.echo_spacing * 2 * np.pi * float(per_ppm),
-        progress=part(progress, 0.45, 0.45),
-        cancelled=cancelled,
+        part(progress, 0.45, 0.45),
+        cancelled,
     )
     chi, sd = inverted.chi, inverted.sd
-    chi, offset = reference_to(chi, valid)
+    chi, offset = reference_to(chi, _reference_region(options.reference.region, r2star, valid, geometry))
     check_cancelled(cancelled)
     if progress is not None:
         progress(0.9, "sign of the phase")
@@ -140,6 +140,19 @@ def susceptibility(
         reference=f"{background_method.reference}; {inversion_method.reference}",
         notes=(*polarity.notes, *background.notes, *inverted.notes),
     )
+
+
+def _reference_region(name, r2star, valid, geometry):
+    """The region of that name, bool [k, j, i]."""
+    if name == "whole brain":
+        return valid
+    fluid = None if r2star is None else ventricles(r2star, valid, geometry)
+    if fluid is None:
+        raise InputError(
+            "no fluid of the ventricles was found by its R2*, so chi cannot be referenced to it; "
+            'set qsm.reference.region to "whole brain".'
+        )
+    return fluid
 
 
 def _decay(magnitude):

@@ -65,10 +65,7 @@ class Inversion:
     notes: tuple = ()
 
 
-def invert(
-    field_ppm, field_sd, weight, magnitude, mask, geometry, options, phase_per_ppm=1.0, csf=None,
-    progress=None, cancelled=None,
-):  # fmt: skip
+def invert(field_ppm, field_sd, weight, magnitude, mask, geometry, options, progress=None, cancelled=None):
     """Inversion of a local field.
 
     Args:
@@ -76,14 +73,12 @@ def invert(
         weight: reliability over the SD, float32, any unit; the closed forms do not look at it.
         magnitude: float32, of the last echo, whose edges are spared. mask: bool.
         geometry: voxel size, mm, and B0 direction. options: InversionOptions.
-        phase_per_ppm: rad of phase that 1 ppm makes from one echo to the next; for the methods that fit the phase.
-        csf: bool, fluid of the ventricles, or None; for MEDI+0.
     Returns:
         Inversion. The SD holds the noise of the field, not the bias of background removal and regularisation.
     Raises:
         ValueError: the shapes differ. InputError: the B0 direction is unknown. Cancelled.
     """
-    check_same_shape(field_ppm=field_ppm, field_sd=field_sd, weight=weight, magnitude=magnitude, mask=mask, csf=csf)
+    check_same_shape(field_ppm=field_ppm, field_sd=field_sd, weight=weight, magnitude=magnitude, mask=mask)
     own = settings_of(options, options.method)
     if options.method in CLOSED_FORMS:
         return Inversion(*CLOSED_FORMS[options.method].function(field_ppm, field_sd, mask, geometry, own))
@@ -93,8 +88,7 @@ def invert(
         grid.put(a)
         for a in (np.where(mask, field_ppm, 0), np.where(mask, field_sd, 0), capped(weight, mask), magnitude, mask)
     )
-    fluid = None if csf is None else grid.put(csf & mask)
-    problem = Problem(field, sd, weight, magnitude, region, geometry, phase_per_ppm, fluid)
+    problem = Problem(field, sd, weight, magnitude, region, geometry)
     solution = method.function(problem, own, part(progress, 0.0, 0.5), cancelled)
     # The response to noise depends on the place and on chi itself, so it is tried on one draw (parametric bootstrap).
     noise = sd * np.random.default_rng(_SEED).standard_normal(sd.shape, np.float32)

@@ -12,7 +12,9 @@ from ..parameters import Options, choice
 class ReferenceOptions(Options):
     """Settings of the reference."""
 
-    region: str = choice("whole brain", ("whole brain",), "region whose mean susceptibility is called zero")
+    region: str = choice(
+        "whole brain", ("whole brain", "csf"), "region whose mean susceptibility is called zero; csf: the ventricles"
+    )
 
 
 def reference_to(chi, region):
@@ -20,7 +22,7 @@ def reference_to(chi, region):
 
     Args:
         chi: float32 [k, j, i], ppm.
-        region: bool [k, j, i], the whole brain or a segment.
+        region: bool [k, j, i], the whole brain or the fluid of the ventricles.
     Returns:
         chi less the offset, float32 [k, j, i]; the offset, ppm.
     Raises:
