@@ -104,6 +104,7 @@ def susceptibility(
             "give a larger mask, or lower qsm.background.v_sharp.min_radius."
         )
     check_cancelled(cancelled)
+    fluid = None if r2star is None else ventricles(r2star, valid, geometry)
     inverted = invert(
         local / per_ppm,
         field.sd / per_ppm,
@@ -112,11 +113,13 @@ def susceptibility(
         valid,
         geometry,
         options.inversion,
+        field.echo_spacing * 2 * np.pi * float(per_ppm),
+        fluid,
         part(progress, 0.45, 0.45),
         cancelled,
     )
     chi, sd = inverted.chi, inverted.sd
-    chi, offset = reference_to(chi, _reference_region(options.reference.region, r2star, valid, geometry))
+    chi, offset = reference_to(chi, _reference_region(options.reference.region, fluid, valid))
     check_cancelled(cancelled)
     if progress is not None:
         progress(0.9, "sign of the phase")
@@ -142,11 +145,10 @@ def susceptibility(
     )
 
 
-def _reference_region(name, r2star, valid, geometry):
+def _reference_region(name, fluid, valid):
     """The region of that name, bool [k, j, i]."""
     if name == "whole brain":
         return valid
-    fluid = None if r2star is None else ventricles(r2star, valid, geometry)
     if fluid is None:
         raise InputError(
             "no fluid of the ventricles was found by its R2*, so chi cannot be referenced to it; "

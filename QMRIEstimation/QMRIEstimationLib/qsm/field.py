@@ -50,6 +50,7 @@ class FieldMap:
         unwrapped: rad [echo, k, j, i], with the offset.
         phase_offset: rad [k, j, i], phase at echo time 0.
         notes: sentences for the report.
+        echo_spacing: s, mean; the echo time where there is one.
     """
 
     total_field: np.ndarray
@@ -59,6 +60,7 @@ class FieldMap:
     unwrapped: np.ndarray
     phase_offset: np.ndarray
     notes: tuple = ()
+    echo_spacing: float = 5e-3
 
 
 def field_map(
@@ -125,6 +127,7 @@ def field_map(
         unwrapped=np.stack([_placed(u, usable) for u in unwrapped]),
         phase_offset=_placed(offset, usable),
         notes=tuple(notes),
+        echo_spacing=float((times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else times[0]),
     )
 
 

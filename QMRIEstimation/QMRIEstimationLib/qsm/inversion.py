@@ -9,11 +9,14 @@ from ..geometry import check_same_shape
 from ..parameters import Options, choice
 from .closed_form import L2Options, TikhonovOptions, TkdOptions, smooth_l2, tikhonov, tkd
 from .hdqsm import HdQsmOptions, hdqsm
+from .medi import MediOptions, medi
 from .method import Method, part, settings_of
+from .ndi import NdiOptions, ndi
 from .problem import Grid, Problem, capped
 from .rts import RtsOptions, rts
 from .tv import TvOptions, total_variation
 
+TYPICAL_PHASE = 4.0  # rad per ppm from one echo to the next: 5 ms at 3 T
 _SEED = 20261125  # of the noise that is tried; the same input gives the same bits
 _NEIGHBOURHOOD = 3.0  # mm, SD of the Gaussian over which the response to noise is averaged
 
@@ -38,6 +41,12 @@ ITERATIVE = {
         total_variation,
     ),
     "rts": Method("rapid two-step inversion (RTS)", "Kames C et al. 2018, NeuroImage 167:276-283", rts, weighted=False),
+    "medi": Method(
+        "morphology-enabled dipole inversion (MEDI)",
+        "Liu T et al. 2012, Magn Reson Med 69:467-476; Liu Z et al. 2018, Magn Reson Med 79:2795-2803",
+        medi,
+    ),
+    "ndi": Method("nonlinear dipole inversion (NDI)", "Polak D et al. 2020, NMR Biomed 33:e4271", ndi),
     "hd-qsm": Method("hybrid data fidelity (HD-QSM)", "Lambert M et al. 2022, Magn Reson Med 88:962-972", hdqsm),
 }
 INVERSION_METHODS = ITERATIVE | CLOSED_FORMS
@@ -50,6 +59,8 @@ class InversionOptions(Options):
     method: str = choice("tv", INVERSION_METHODS, "tv has the smallest error; the closed forms take a second")
     tv: TvOptions = TvOptions()
     rts: RtsOptions = RtsOptions()
+    medi: MediOptions = MediOptions()
+    ndi: NdiOptions = NdiOptions()
     hd_qsm: HdQsmOptions = HdQsmOptions()
     tikhonov: TikhonovOptions = TikhonovOptions()
     tkd: TkdOptions = TkdOptions()
@@ -65,7 +76,19 @@ class Inversion:
     notes: tuple = ()
 
 
-def invert(field_ppm, field_sd, weight, magnitude, mask, geometry, options, progress=None, cancelled=None):
+def invert(
+    field_ppm,
+    field_sd,
+    weight,
+    magnitude,
+    mask,
+    geometry,
+    options,
+    phase_per_ppm=TYPICAL_PHASE,
+    csf=None,
+    progress=None,
+    cancelled=None,
+):
     """Inversion of a local field.
 
     Args:
@@ -73,12 +96,14 @@ def invert(field_ppm, field_sd, weight, magnitude, mask, geometry, options, prog
         weight: reliability over the SD, float32, any unit; the closed forms do not look at it.
         magnitude: float32, of the last echo, whose edges are spared. mask: bool.
         geometry: voxel size, mm, and B0 direction. options: InversionOptions.
+        phase_per_ppm: rad of phase that 1 ppm makes from one echo to the next, for the methods that fit the phase.
+        csf: bool, fluid of the ventricles, or None; for MEDI+0.
     Returns:
         Inversion. The SD holds the noise of the field, not the bias of background removal and regularisation.
     Raises:
         ValueError: the shapes differ. InputError: the B0 direction is unknown. Cancelled.
     """
-    check_same_shape(field_ppm=field_ppm, field_sd=field_sd, weight=weight, magnitude=magnitude, mask=mask)
+    check_same_shape(field_ppm=field_ppm, field_sd=field_sd, weight=weight, magnitude=magnitude, mask=mask, csf=csf)
     own = settings_of(options, options.method)
     if options.method in CLOSED_FORMS:
         return Inversion(*CLOSED_FORMS[options.method].function(field_ppm, field_sd, mask, geometry, own))
@@ -88,7 +113,8 @@ def invert(field_ppm, field_sd, weight, magnitude, mask, geometry, options, prog
         grid.put(a)
         for a in (np.where(mask, field_ppm, 0), np.where(mask, field_sd, 0), capped(weight, mask), magnitude, mask)
     )
-    problem = Problem(field, sd, weight, magnitude, region, geometry)
+    fluid = None if csf is None else grid.put(csf & mask)
+    problem = Problem(field, sd, weight, magnitude, region, geometry, phase_per_ppm, fluid)
     solution = method.function(problem, own, part(progress, 0.0, 0.5), cancelled)
     # The response to noise depends on the place and on chi itself, so it is tried on one draw (parametric bootstrap).
     noise = sd * np.random.default_rng(_SEED).standard_normal(sd.shape, np.float32)

@@ -18,7 +18,9 @@ class Problem:
         field: local field over B0, float32, ppm. sd: its standard deviation, ppm, 0 outside the mask.
         weight: float32, 1 where the field is known as well as usual, at most 3, 0 outside the mask.
         image: magnitude, float32. mask: bool.
+        csf: bool, fluid of the ventricles, or None where not known.
         geometry: its voxel size and B0 direction; its shape is that of the whole image, not of this grid.
+        phase_per_ppm: rad of phase that 1 ppm makes from one echo to the next.
     """
 
     field: np.ndarray
@@ -27,6 +29,8 @@ class Problem:
     image: np.ndarray
     mask: np.ndarray
     geometry: object
+    phase_per_ppm: float
+    csf: np.ndarray | None = None
 
     @property
     def shape(self):
