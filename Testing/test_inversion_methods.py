@@ -12,7 +12,7 @@ from QMRIEstimationLib.qsm.method import settings_of
 
 SHAPE = (30, 38, 42)
 # How much of a ball of 8 mm comes back. Of a point TKD keeps 85 %, the mean of |D| / max(|D|, 0.15) over directions;
-# NDI and MEDI stop before large objects have all their contrast.
+# NDI, MEDI and iLSQR stop before large objects have all their contrast.
 KEPT = {
     "tv": (0.95, 1.03),
     "rts": (0.9, 1.05),
@@ -22,7 +22,12 @@ KEPT = {
     "medi": (0.7, 1.05),
 }
 USUAL = (0.85, 1.1)
-FEWER = {"hd-qsm": {"iterations": 30}, "ndi": {"iterations": 100}}  # than usual, to be quick; the grids are small
+# Less than usual, to be quick; the grids are small.
+FEWER = {"hd-qsm": {"iterations": 30}, "ndi": {"iterations": 100}, "fansi": {"iterations": 60}}
+    "hd-qsm": {"iterations": 30},
+    "ndi": {"iterations": 100},
+    "fansi": {"iterations": 60},
+}  # than usual, to be quick; the grids are small
 
 methods = pytest.mark.parametrize("method", INVERSION_METHODS)
 
@@ -121,7 +126,7 @@ def test_bits_do_not_depend_on_threads_and_it_can_be_cancelled(head, rng, thread
         inverted(geometry, mask, field, method, cancelled=lambda: True)
 
 
-@pytest.mark.parametrize("method", ["medi", "ndi"])
+@pytest.mark.parametrize("method", ["medi", "ndi", "fansi"])
 def test_a_turn_that_is_left_over_does_no_harm(head, rng, method):
     geometry, mask, places = head
     chi = 0.1 * ball(places, (1, 1, -1), 6.0).astype(np.float32)

@@ -14,6 +14,7 @@ from QMRIEstimationLib.qsm.operators import (
     gradient,
     gradient_adjoint,
     shrink_differences,
+    weighted_roughness,
 )
 from QMRIEstimationLib.qsm.tv import TvOptions
 
@@ -58,6 +59,12 @@ def test_spectrum_is_that_of_the_differences(rng):
     x = rng.normal(size=SHAPE).astype(np.float32)
     by_spectrum = fft.irfftn(fft.rfftn(x) * difference_spectrum(SHAPE, SIDES), SHAPE)
     np.testing.assert_allclose(by_spectrum, gradient_adjoint(gradient(x, SIDES), SIDES), atol=1e-4)
+
+
+def test_weighted_roughness_is_the_composed_one(rng):
+    x, weights = rng.normal(size=SHAPE).astype(np.float32), rng.random((3, *SHAPE)).astype(np.float32)
+    expected = gradient_adjoint(weights * gradient(x, SIDES), SIDES)
+    np.testing.assert_allclose(weighted_roughness(x, weights, SIDES), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("relaxation", [1.0, 1.8])

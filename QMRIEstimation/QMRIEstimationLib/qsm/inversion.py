@@ -8,7 +8,9 @@ from scipy import ndimage
 from ..geometry import check_same_shape
 from ..parameters import Options, choice
 from .closed_form import L2Options, TikhonovOptions, TkdOptions, smooth_l2, tikhonov, tkd
+from .fansi import FansiOptions, fansi
 from .hdqsm import HdQsmOptions, hdqsm
+from .ilsqr import IlsqrOptions, ilsqr
 from .medi import MediOptions, medi
 from .method import Method, part, settings_of
 from .ndi import NdiOptions, ndi
@@ -41,12 +43,19 @@ ITERATIVE = {
         total_variation,
     ),
     "rts": Method("rapid two-step inversion (RTS)", "Kames C et al. 2018, NeuroImage 167:276-283", rts, weighted=False),
+    "ilsqr": Method(
+        "least squares with streaks taken off (iLSQR)",
+        "Li W et al. 2015, NeuroImage 108:111-122",
+        ilsqr,
+        weighted=False,
+    ),
     "medi": Method(
         "morphology-enabled dipole inversion (MEDI)",
         "Liu T et al. 2012, Magn Reson Med 69:467-476; Liu Z et al. 2018, Magn Reson Med 79:2795-2803",
         medi,
     ),
     "ndi": Method("nonlinear dipole inversion (NDI)", "Polak D et al. 2020, NMR Biomed 33:e4271", ndi),
+    "fansi": Method("nonlinear total variation (FANSI)", "Milovic C et al. 2018, Magn Reson Med 80:814-821", fansi),
     "hd-qsm": Method("hybrid data fidelity (HD-QSM)", "Lambert M et al. 2022, Magn Reson Med 88:962-972", hdqsm),
 }
 INVERSION_METHODS = ITERATIVE | CLOSED_FORMS
@@ -59,8 +68,10 @@ class InversionOptions(Options):
     method: str = choice("tv", INVERSION_METHODS, "tv has the smallest error; the closed forms take a second")
     tv: TvOptions = TvOptions()
     rts: RtsOptions = RtsOptions()
+    ilsqr: IlsqrOptions = IlsqrOptions()
     medi: MediOptions = MediOptions()
     ndi: NdiOptions = NdiOptions()
+    fansi: FansiOptions = FansiOptions()
     hd_qsm: HdQsmOptions = HdQsmOptions()
     tikhonov: TikhonovOptions = TikhonovOptions()
     tkd: TkdOptions = TkdOptions()

@@ -9,7 +9,7 @@ from ..fft import irfftn, rfftn
 from ..parameters import Options, param
 from .conjugate_gradient import Solution, conjugate_gradient, relative_change
 from .dipole import dipole_kernel
-from .operators import free_edges, gradient, gradient_adjoint
+from .operators import free_edges, gradient, weighted_roughness
 
 _SMOOTHING = np.float32(1e-6)  # added to squared gradients, rad^2/mm^2 (Liu T et al. 2012)
 _INNER_TOLERANCE, _INNER = 0.05, 20  # of the conjugate gradients within one Gauss-Newton step
@@ -66,15 +66,13 @@ def medi(problem, options=MediOptions(), progress=None, cancelled=None):
         check_cancelled(cancelled)
         if progress is not None:
             progress(done / options.iterations, "dipole inversion, MEDI")
-        steep = gradient(chi, voxel_size)
-        flatness = np.float32(options.lam) * held / np.sqrt(steep**2 + _SMOOTHING)
+        flatness = np.float32(options.lam) * held / np.sqrt(gradient(chi, voxel_size) ** 2 + _SMOOTHING)
 
         def normal(x, flatness=flatness):
-            smooth = gradient_adjoint(flatness * gradient(x, voxel_size), voxel_size)
-            return smooth + dipoles(squared * dipoles(x)) + uneven(x)
+            return weighted_roughness(x, flatness, voxel_size) + dipoles(squared * dipoles(x)) + uneven(x)
 
         misfit = squared * np.sin(dipoles(chi) - phase)
-        slope = gradient_adjoint(flatness * steep, voxel_size) + dipoles(misfit) + uneven(chi)
+        slope = weighted_roughness(chi, flatness, voxel_size) + dipoles(misfit) + uneven(chi)
         step = conjugate_gradient(normal, -slope, _INNER_TOLERANCE, _INNER, cancelled=cancelled).x
         change = relative_change(chi + step, chi)
         chi = chi + step

@@ -111,3 +111,31 @@ def _adjoint(vectors, out, inverse, first, last):
                     + (vectors[1, k, before_j, i] - vectors[1, k, j, i]) * inverse[1]
                     + (vectors[2, k, j, before_i] - vectors[2, k, j, i]) * inverse[2]
                 )
+
+
+def weighted_roughness(x, weights, voxel_size):
+    """The adjoint of `gradient` on `weights` (float32 [axis, k, j, i]) times the gradient of x; float32 [k, j, i]."""
+    squares = np.array([1 / h**2 for h in voxel_size], np.float32)
+    out = np.empty_like(x)
+    in_pieces(lambda first, last: _roughness(x, weights, squares, out, first, last), len(x), _PLANES)
+    return out
+
+
+@kernel
+def _roughness(x, weights, squares, out, first, last):
+    shape = x.shape
+    for k in range(first, last):
+        k0, k1 = k - 1 if k > 0 else shape[0] - 1, k + 1 if k + 1 < shape[0] else 0
+        for j in range(shape[1]):
+            j0, j1 = j - 1 if j > 0 else shape[1] - 1, j + 1 if j + 1 < shape[1] else 0
+            for i in range(shape[2]):
+                i0, i1 = i - 1 if i > 0 else shape[2] - 1, i + 1 if i + 1 < shape[2] else 0
+                here = x[k, j, i]
+                out[k, j, i] = (
+                    squares[0]
+                    * (weights[0, k0, j, i] * (here - x[k0, j, i]) - weights[0, k, j, i] * (x[k1, j, i] - here))
+                    + squares[1]
+                    * (weights[1, k, j0, i] * (here - x[k, j0, i]) - weights[1, k, j, i] * (x[k, j1, i] - here))
+                    + squares[2]
+                    * (weights[2, k, j, i0] * (here - x[k, j, i0]) - weights[2, k, j, i] * (x[k, j, i1] - here))
+                )
