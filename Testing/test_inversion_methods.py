@@ -24,10 +24,6 @@ KEPT = {
 USUAL = (0.85, 1.1)
 # Less than usual, to be quick; the grids are small.
 FEWER = {"hd-qsm": {"iterations": 30}, "ndi": {"iterations": 100}, "fansi": {"iterations": 60}}
-    "hd-qsm": {"iterations": 30},
-    "ndi": {"iterations": 100},
-    "fansi": {"iterations": 60},
-}  # than usual, to be quick; the grids are small
 
 methods = pytest.mark.parametrize("method", INVERSION_METHODS)
 

@@ -19,7 +19,7 @@ _NEWTON, _SMALL = 10, 1e-6  # steps at most, and the change (rad) that ends them
 class FansiOptions(Options):
     """Settings of FANSI."""
 
-    lam: float = param(2e-4, "", 1e-7, 0.1, "weight of the variation against the squared misfit, both in rad")
+    lam: float = param(1e-4, "", 1e-7, 0.1, "weight of the variation against the squared misfit, both in rad")
     padding: float = param(0.25, "", 0.0, 2.0, "share by which the grid is larger than the brain")
     tolerance: float = param(5e-3, "", 1e-5, 0.5, "relative change of chi in one iteration at which it stops")
     iterations: int = param(150, "", 1, 2000, "iterations after which it stops in any case")
