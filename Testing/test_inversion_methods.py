@@ -20,6 +20,7 @@ KEPT = {
     "tkd": (0.75, 0.95),
     "ndi": (0.6, 1.0),
     "medi": (0.7, 1.05),
+    "ilsqr": (0.75, 1.05),
 }
 USUAL = (0.85, 1.1)
 # Less than usual, to be quick; the grids are small.
