@@ -20,6 +20,7 @@ from QMRIEstimationLib.qsm.spheres import sphere_mean
 from QMRIEstimationLib.qsm.ventricles import ventricles
 from QMRIEstimationLib.qsm.vsharp import VsharpOptions, vsharp
 from QMRIEstimationLib.units import hz_per_ppm
+from scipy import ndimage
 
 SHAPE = (64, 66, 72)
 STRAIGHT = np.diag([1.0, 1.0, 1.0, 1.0])
@@ -452,3 +453,12 @@ def test_options_out_of_range_are_refused():
         TikhonovOptions(lam=0.0)
     with pytest.raises(InputError, match="max_radius"):
         VsharpOptions(max_radius=0.0)
+
+
+def test_outermost_voxels_are_left_out_whatever_the_method(iron_head):
+    geometry, mask, _, _, field, magnitude, _ = iron_head
+    options = QsmOptions(inversion=InversionOptions(method="tikhonov"))
+    result = susceptibility(field, magnitude, mask, geometry, 3.0, options)
+    np.testing.assert_array_equal(result.valid, ndimage.binary_erosion(mask))
+    assert not result.chi[~result.valid].any() and not result.sd[~result.valid].any()
+    assert result.chi[result.valid].mean() == pytest.approx(0, abs=1e-6)

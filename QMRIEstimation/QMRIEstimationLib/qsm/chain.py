@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from ..errors import InputError, check_cancelled
 from ..geometry import check_same_shape
@@ -98,7 +99,8 @@ def susceptibility(
         field.total_field, weight, field.sd, mask, geometry, options.background, part(progress, 0.0, 0.45), cancelled
     )
     local, valid = background.field, background.valid
-    if not valid.any():
+    kept = valid & ndimage.binary_erosion(mask)  # the outermost voxels take the sources of what lies beyond
+    if not kept.any():
         raise InputError(
             "the brain mask is thinner than the smallest sphere of the background removal, so no voxel of chi is left; "
             "give a larger mask, or lower qsm.background.v_sharp.min_radius."
@@ -118,7 +120,8 @@ def susceptibility(
         part(progress, 0.45, 0.45),
         cancelled,
     )
-    chi, sd = inverted.chi, inverted.sd
+    valid = kept
+    chi, sd = inverted.chi, inverted.sd * valid
     chi, offset = reference_to(chi, _reference_region(options.reference.region, fluid, valid))
     check_cancelled(cancelled)
     if progress is not None:
