@@ -11,7 +11,7 @@ from .dipole import dipole_kernel
 from .operators import gradient, weighted_roughness
 from .spheres import sphere_mean
 
-# All of the paper; percentiles are within the brain, for kernels within k-space.
+# As the literature survey of this project gives them, the paper itself was not read; percentiles are within the brain, for kernels within k-space.
 _SMOOTH_FIELD, _ROUGH_FIELD = 60.0, 99.9  # of |Laplacian of the field|, between which its weight falls to 0
 _SMOOTH_CHI, _ROUGH_CHI = 50.0, 70.0  # of |gradient of the first estimate|, as above
 _CONE = 0.1  # |D| below which streaks lie
@@ -39,8 +39,8 @@ def ilsqr(problem, options=IlsqrOptions(), progress=None, cancelled=None):
     Args:
         problem: problem.Problem; its weight is not used. options: IlsqrOptions.
     Returns:
-        conjugate_gradient.Solution with chi, ppm, 0 outside the mask. The published number of iterations regularises
-        too, so reaching it is no failure.
+        conjugate_gradient.Solution with chi, ppm, 0 outside the mask. Reaching the usual number of iterations, which
+        regularises too, is not reported.
     Raises:
         InputError: the B0 direction is unknown. Cancelled.
     Reference:

@@ -29,8 +29,8 @@ def resharp(field, weight, mask, geometry, options=ResharpOptions(), progress=No
         field: total field, float32 [k, j, i], any unit. weight: not used. mask: bool [k, j, i].
         geometry: voxel size, mm. options: ResharpOptions.
     Returns:
-        local field (0 outside `valid`), float32; valid: the mask less the sphere, bool; None. The published number of
-        iterations regularises too, so reaching it is no failure.
+        local field (0 outside `valid`), float32; valid: the mask less the sphere, bool; None. Reaching the
+        usual number of iterations, which regularises too, is not reported.
     Raises:
         ValueError: the shapes differ. Cancelled.
     Reference:
