@@ -31,8 +31,8 @@ def hdqsm(problem, options=HdQsmOptions(), progress=None, cancelled=None):
     """min |W (d * chi - f)|_1, then 1/2 |W r (d * chi - f)|^2, both with total variation.
 
     The first pass is not drawn by outliers. Its residual gives r, which lowers the weight of the voxels that it could
-    not explain in the second pass, which starts from it; r is the usual misfit over the voxel's, at most 1, a simpler rule
-    than may stand in the paper, which was not read.
+    not explain in the second pass, which starts from it.
+    r is the usual misfit over the voxel's, at most 1: our rule, the paper was not read.
 
     Args:
         problem: problem.Problem. options: HdQsmOptions.

@@ -11,7 +11,8 @@ from .dipole import dipole_kernel
 from .operators import gradient, weighted_roughness
 from .spheres import sphere_mean
 
-# As the literature survey of this project gives them, the paper itself was not read; percentiles are within the brain, for kernels within k-space.
+# As this project's survey gives them; the paper was not read.
+# Percentiles are within the brain, for kernels within k-space.
 _SMOOTH_FIELD, _ROUGH_FIELD = 60.0, 99.9  # of |Laplacian of the field|, between which its weight falls to 0
 _SMOOTH_CHI, _ROUGH_CHI = 50.0, 70.0  # of |gradient of the first estimate|, as above
 _CONE = 0.1  # |D| below which streaks lie
