@@ -76,6 +76,24 @@ class Scan:
 
 
 @dataclass(frozen=True, eq=False)
+class GivenField:
+    """A stage of susceptibility mapping that was done elsewhere.
+
+    Attributes:
+        kind: unwrapped_phase, total_field or local_field. name: how the user knows it, for messages.
+        read: function returning (float32 [volume, k, j, i], Geometry, unit); 0 where not known. An unwrapped phase is
+            in rad and has one volume for each echo, in the order of the echo times; a field is in Hz or ppm, positive
+            where the Larmor frequency is higher. Raises InputError.
+        sources: names of the files or nodes it was read from.
+    """
+
+    kind: str
+    name: str
+    read: Callable
+    sources: tuple = ()
+
+
+@dataclass(frozen=True, eq=False)
 class Session:
     """Everything scanned in one visit of one subject, and what a rater drew on it.
 
@@ -85,6 +103,7 @@ class Session:
         brain_mask, lesions, tissue: None or a function returning (array [k, j, i], Geometry); tissue returns the
             label names as third item.
         ready: name of a map -> function returning it as maps.QuantitativeMap on its own grid, for maps that are given.
+        fields: kind -> GivenField, for stages of susceptibility mapping that are given.
         notes: sentences about the session as a whole.
     """
 
@@ -97,6 +116,7 @@ class Session:
     ready: dict = field(default_factory=dict)
     sources: tuple = ()
     notes: tuple = ()
+    fields: dict = field(default_factory=dict)
 
     def of(self, *roles):
         """The scans with one of the given roles, in order."""

@@ -61,6 +61,7 @@ class Display:
         return "n/a" if value is None or not math.isfinite(value) else f"{value:.{self.decimals}f}"
 
 
+CHI = ("126396", "DCM", "Magnetic Susceptibility")
 _RATE = {"reverse": True, "logarithmic": True}
 _ROWS = {  # name: title, windows at 1.5, 3 and 7 T, colour, decimals, quantity, UCUM, further attributes
     "R1": (
@@ -114,7 +115,9 @@ _ROWS = {  # name: title, windows at 1.5, 3 and 7 T, colour, decimals, quantity,
             "literature_source": "white matter is calibrated to 69",
         },
     ),
-    "Chi": ("QSM (χ)", ((-0.1, 0.1),) * 3, "gray", 4, ("126396", "DCM", "Magnetic Susceptibility"), "[ppm]", {}),
+    "Chi": ("QSM (χ)", ((-0.1, 0.1),) * 3, "gray", 4, CHI, "[ppm]", {}),
+    "ChiParamagnetic": ("Paramagnetic χ", ((0.0, 0.1),) * 3, "gray", 4, CHI, "[ppm]", {}),
+    "ChiDiamagnetic": ("Diamagnetic χ", ((-0.1, 0.0),) * 3, "gray", 4, CHI, "[ppm]", {"reverse": True}),
     "TB1": ("Transmit field B1+", ((50.0, 150.0),) * 3, "vik", 1, None, "%", {}),
     "fieldmap": (
         "Total field",
@@ -127,9 +130,26 @@ _ROWS = {  # name: title, windows at 1.5, 3 and 7 T, colour, decimals, quantity,
     ),
     "local_field": ("Local field", ((-7.5, 7.5), (-15.0, 15.0), (-35.0, 35.0)), "gray", 2, None, "Hz", {}),
     "wrapped_phase": ("Wrapped phase, last echo", ((-math.pi, math.pi),) * 3, "gray", 2, None, "rad", {}),
+    "unwrapped_phase": ("Unwrapped phase, last echo", ((-40.0, 40.0),) * 3, "gray", 2, None, "rad", {}),
     "field_residual": ("Residual of the field fit", ((0.0, 0.5),) * 3, "gray", 3, None, "rad", {}),
+    "chi_misfit": (
+        "Local field less that of χ",
+        ((-2.0, 2.0), (-4.0, 4.0), (-9.0, 9.0)),
+        "gray",
+        2,
+        None,
+        "Hz",
+        {},
+    ),
 }
-_PICTURE_UNITS = {"TB1": "%", "local_field": "Hz", "wrapped_phase": "rad", "field_residual": "rad"}
+_PICTURE_UNITS = {
+    "TB1": "%",
+    "local_field": "Hz",
+    "chi_misfit": "Hz",
+    "wrapped_phase": "rad",
+    "unwrapped_phase": "rad",
+    "field_residual": "rad",
+}
 
 
 def display_of(name, field_strength=None):

@@ -15,13 +15,16 @@ def _taken(what):
 
 @dataclass(frozen=True)
 class ReadyOptions(Options):
-    """Which maps of other programs are taken."""
+    """Which results of other programs are taken."""
 
     r1: bool = _taken("R1map or T1map")
     r2: bool = _taken("R2map or T2map")
     r2star: bool = _taken("R2starmap or T2starmap")
     pd: bool = _taken("PDmap")
     chi: bool = _taken("Chimap")
+    unwrapped_phase: bool = _taken("the unwrapped phase (part-phase_desc-unwrapped)")
+    total_field: bool = _taken("the total field (desc-total_fieldmap)")
+    local_field: bool = _taken("the local field (desc-local_fieldmap)")
 
 
 def given_maps(session, wanted, options):

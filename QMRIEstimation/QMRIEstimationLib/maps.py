@@ -13,7 +13,7 @@ class QuantitativeMap:
     """One quantity on one grid.
 
     Attributes:
-        name: R1, R2, R2star, PD or Chi.
+        name: R1, R2, R2star, PD or Chi, or ChiParamagnetic, ChiDiamagnetic.
         values, sd: float32 [k, j, i] in `unit`; 0 where not valid, and 0 everywhere for an SD that is not known.
         quality: float32 [k, j, i], what `quality_meaning` says.
         valid: bool [k, j, i].
@@ -60,8 +60,9 @@ class Estimate:
         maps: name -> QuantitativeMap, only those that the data allowed.
         geometry: the reference grid; all arrays below lie on it.
         brain_mask: bool [k, j, i]. magnitude: float32, first echo, for pictures.
-        images: name -> float32 [k, j, i]: total_field and local_field (Hz), wrapped_phase (rad, last echo),
-            field_residual (rad), transmit_field (percent), off_resonance (Hz, of bSSFP, wrapped).
+        images: name -> float32 [k, j, i]: total_field, local_field and chi_misfit (Hz), wrapped_phase and
+            unwrapped_phase (rad, last echo), field_residual (rad), transmit_field (percent), off_resonance (Hz, of
+            bSSFP, wrapped).
         notes: warnings and corrections, one sentence each.
         figures: name -> number or text for the record (noise SD, medians, sign of the phase, reference offset).
         timings: stage -> seconds.

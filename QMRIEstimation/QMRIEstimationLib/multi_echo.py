@@ -7,11 +7,11 @@ import numpy as np
 from .acquisition import Role, Scan, acquisition_parameters
 from .errors import InputError, Unusable
 from .geometry import check_same_shape
+from .given import ReadyOptions
 from .maps import QuantitativeMap
 from .mask import brain_mask
+from .multi_echo_qsm import FieldSource, chi_map, field_source, fields_of, wants_chi
 from .noise import noise_sd
-from .qsm.chain import susceptibility
-from .qsm.field import field_map
 from .relaxometry.dephasing import field_differences
 from .relaxometry.r2star import R2STAR_METHODS, fit_r2star
 from .resample import nearest_on_grid
@@ -28,12 +28,13 @@ class MultiEchoPlan:
     scan: Scan
     r2star: bool
     chi: bool
+    source: FieldSource
 
     @property
     def steps(self):
         """Names of the steps."""
         names = ["reading", "noise", "brain mask"]
-        names += ["field map"] if self.scan.has_phase and not self.scan.phase_problem else []
+        names += ["field map"] if self.source.makes_field_map or self.source.given else []
         names += ["R2*"] if len(self.scan.echo_times) >= 2 else []
         return names + (["susceptibility"] if self.chi else [])
 
@@ -58,8 +59,8 @@ class MultiEcho:
     notes: tuple = ()
 
 
-def plan_multi_echo(session, wanted, explicit):
-    """MultiEchoPlan, or None when nothing is to be made of a multi-echo scan.
+def plan_multi_echo(session, wanted, explicit, ready=ReadyOptions()):
+    """MultiEchoPlan, or None when nothing is to be made of a multi-echo scan; `ready`: given.ReadyOptions.
 
     Raises:
         InputError: a map that was asked for cannot be made, or the phase is there but cannot be used.
@@ -75,14 +76,15 @@ def plan_multi_echo(session, wanted, explicit):
             )
         return None
     scan = max(scans, key=lambda scan: (scan.has_phase, len(scan.echo_times), _signal(scan)))
-    chi = _wants_chi(scan, wanted, explicit)
+    source = field_source(session, scan, ready)
+    chi = wants_chi(scan, source, wanted, explicit)
     enough = len(scan.echo_times) >= 2
     if "R2star" in wanted and not enough and (explicit or not chi):
         raise InputError(
             f"{scan.name}: one echo was found, R2* needs two or more; add the other echoes, "
             "or ask for another map with --maps."
         )
-    return MultiEchoPlan(scan, "R2star" in wanted and enough, chi)
+    return MultiEchoPlan(scan, "R2star" in wanted and enough, chi, source)
 
 
 def multi_echo_maps(session, plan, settings, steps, r2star=None):
@@ -110,14 +112,13 @@ def multi_echo_maps(session, plan, settings, steps, r2star=None):
     notes += mask_notes
     figures["brain_volume_ml"] = round(float(mask.sum()) * geometry.voxel_volume / 1000, 1)
 
-    made, images, fieldmap = {}, {}, None
+    made, images, fields = {}, {} if phase is None else {"wrapped_phase": phase[-1]}, None
     if "field map" in plan.steps:
         steps.start("field map")
-        fieldmap = field_map(
-            magnitude, phase, scan.echo_times, mask, geometry, noise, settings.qsm.field, steps.report, steps.cancelled
-        )
-        notes += fieldmap.notes
-        images = {"wrapped_phase": phase[-1], "field_residual": fieldmap.residual}
+        fields = fields_of(scan, plan.source, magnitude, phase, mask, noise, settings.qsm, steps)
+        notes += fields.notes
+        images |= _pictures_of_field(fields.field)
+    fieldmap = None if fields is None else fields.field
 
     if r2star is None and "R2*" in plan.steps:
         steps.start("R2*")
@@ -128,11 +129,18 @@ def multi_echo_maps(session, plan, settings, steps, r2star=None):
 
     if plan.chi:
         steps.start("susceptibility")
-        made["Chi"], result = _chi(scan, fieldmap, magnitude, mask, r2star, settings, steps)
+        made["Chi"], result = chi_map(
+            scan, plan.source, fields, magnitude, phase, mask, r2star, session, settings, noise, steps
+        )
         notes += result.notes
-        images |= {"total_field": result.total_field, "local_field": result.local_field}
+        images |= {"local_field": result.local_field, "chi_misfit": result.misfit}
+        images |= {} if fieldmap is None else {"total_field": result.total_field}
         figures["phase_sign"] = {1: "+1", -1: "-1"}.get(result.phase_sign, "undetermined")
         figures["chi_reference_offset_ppm"] = round(float(result.reference_offset), 6)
+        figures["chi_coverage_percent"] = round(100 * result.coverage, 1)
+        figures["chi_streak_index"] = round(result.streaks, 3)
+        if result.csf_mean is not None:
+            figures["chi_ventricles_ppm"] = round(result.csf_mean, 6)
     elif fieldmap is not None:
         images["total_field"] = fieldmap.total_field
     return MultiEcho(scan, magnitude[0], mask, r2star, made, images, figures, tuple(notes))
@@ -175,29 +183,6 @@ def _left_out(session, scan):
         f"{scan.name}: was chosen of {1 + len(others)} multi-echo scans (phase counts first, then the number of "
         f"echoes); not used: {', '.join(others)}."
     ]
-
-
-def _wants_chi(scan, wanted, explicit):
-    """Whether chi is to be made; raises when the phase is there, or was asked for, but cannot be used."""
-    if "Chi" not in wanted:
-        return False
-    cure = "or leave out QSM with --maps R2star."
-    if scan.phase_problem:
-        raise InputError(f"{scan.phase_problem.rstrip('.')}, {cure}")
-    if not scan.has_phase:
-        if explicit:
-            raise InputError(f"{scan.name}: there is no phase image, QSM needs one; add part-phase files, {cure}")
-        return False
-    if scan.field_strength is None:
-        raise InputError(
-            f"{scan.sources[0] if scan.sources else scan.name}: MagneticFieldStrength is missing, "
-            f"QSM needs it in tesla; add it, {cure}"
-        )
-    try:
-        scan.geometry.b0_dir  # noqa: B018 - raises when the direction is unknown
-    except InputError as error:
-        raise InputError(f"{scan.name}: {str(error).rstrip('.')}, {cure}") from None
-    return True
 
 
 def brain_of(session, name, magnitude, geometry, settings):
@@ -253,38 +238,9 @@ def _r2star(scan, magnitude, noise, field, mask, settings, steps):
     return result, notes
 
 
-def _chi(scan, field, magnitude, mask, r2star, settings, steps):
-    """Susceptibility map and the result it was made from."""
-    result = susceptibility(
-        field,
-        magnitude,
-        mask,
-        scan.geometry,
-        scan.field_strength,
-        settings.qsm,
-        r2star=None if r2star is None else r2star.values,
-        header_polarity=scan.phase_polarity,
-        imaging_frequency=scan.imaging_frequency,
-        progress=steps.report,
-        cancelled=steps.cancelled,
-    )
-    chi = QuantitativeMap(
-        name="Chi",
-        values=result.chi,
-        sd=result.sd,
-        quality=result.quality,
-        valid=result.valid,
-        geometry=scan.geometry,
-        algorithm=result.algorithm,
-        reference=result.reference,
-        quality_meaning=result.quality_meaning,
-        parameters=acquisition_parameters(scan)
-        | {
-            "B0_dir": [round(float(b), 6) for b in scan.geometry.b0_ras],
-            "PhaseSign": {1: 1, -1: -1}.get(result.phase_sign, "undetermined"),
-            "ReferenceRegion": settings.qsm.reference.region,
-            "ReferenceOffset": round(float(result.reference_offset), 6),
-        },
-        sources=scan.sources,
-    )
-    return chi, result
+def _pictures_of_field(fieldmap):
+    """What is looked at of a field map: the unwrapped last echo without offset, and the residual, where known."""
+    if fieldmap is None or not len(fieldmap.unwrapped):
+        return {}
+    unwrapped = fieldmap.unwrapped[-1] - fieldmap.phase_offset
+    return {"unwrapped_phase": unwrapped, "field_residual": fieldmap.residual}

@@ -24,6 +24,11 @@ def choice(default, values, help):
     return field(default=default, metadata={"unit": "", "values": tuple(values), "help": help})
 
 
+def text(default, help):
+    """Free words, such as the name of a segment."""
+    return field(default=default, metadata={"unit": "", "text": True, "help": help})
+
+
 def flag(default, help):
     """Yes or no."""
     return field(default=default, metadata={"unit": "", "values": (False, True), "help": help})
@@ -45,7 +50,9 @@ def check_value(f, value, where):
     m = f.metadata
     shown = json.dumps(_to_user(value, m["unit"]), default=str)
     default = json.dumps(_to_user(f.default, m["unit"]))
-    if "values" in m:
+    if "text" in m:
+        ok = isinstance(value, str) and bool(value.strip())
+    elif "values" in m:
         ok = any(value is v if isinstance(v, bool) or isinstance(value, bool) else value == v for v in m["values"])
     else:
         ok = isinstance(value, (int, float)) and not isinstance(value, bool) and m["low"] <= value <= m["high"]
@@ -59,6 +66,8 @@ def check_value(f, value, where):
 def expected(f):
     """What a field accepts, in the user's unit: `0.01 to 0.66` or `one of "arlo", "nlls"`."""
     m = f.metadata
+    if "text" in m:
+        return "a text in quotes"
     if "values" in m:
         return "one of " + ", ".join(json.dumps(v) for v in m["values"])
     low, high = (f"{_to_user(m[k], m['unit']):g}" for k in ("low", "high"))

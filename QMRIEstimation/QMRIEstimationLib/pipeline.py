@@ -14,6 +14,8 @@ from .relaxation_plan import ROLES as RELAXATION_ROLES
 from .relaxation_plan import plan_relaxation
 from .resample import nearest_on_grid, on_grid
 from .settings import Settings
+from .sources_of_chi import MAPS as SEPARATED
+from .sources_of_chi import separated
 from .steps import Steps
 
 MAPS = ("R1", "R2", "R2star", "PD", "Chi")  # what this version can estimate, in the order of reports
@@ -44,7 +46,7 @@ def estimate(session, maps=None, settings=Settings(), progress=None, cancelled=N
     given = given_maps(session, wanted, settings.ready)
     sought = tuple(name for name in wanted if name not in given)
     # PD needs R2* and every map the brain, so the multi-echo scan is read whenever it is there.
-    first = plan_multi_echo(session, sought, explicit)
+    first = plan_multi_echo(session, sought, explicit, settings.ready)
     second = plan_relaxation(session, sought, explicit, settings, None if first is None else first.scan, given)
     if first is None and second is None and not given:
         raise InputError(
@@ -68,10 +70,10 @@ def estimate(session, maps=None, settings=Settings(), progress=None, cancelled=N
             notes.append(f"{str(error).rstrip('.')}; {', '.join(lost)} were not made.")
     steps.finish()
     taken = {name: result for name, result in given.items() if name in wanted}
-    return _together(session, multi_echo, relaxation, taken, notes, steps.seconds)
+    return _together(session, multi_echo, relaxation, taken, settings, notes, steps.seconds)
 
 
-def _together(session, multi_echo, relaxation, given, notes, seconds):
+def _together(session, multi_echo, relaxation, given, settings, notes, seconds):
     """One Estimate of both parts and of the maps that are given."""
     made, images, figures, registrations = {}, {}, {}, {}
     if multi_echo is not None:
@@ -96,7 +98,11 @@ def _together(session, multi_echo, relaxation, given, notes, seconds):
         notes += relaxation.notes
         registrations = relaxation.registrations
     made |= {name: placed(result, geometry, mask) for name, result in given.items()}
-    made = {name: made[name] for name in MAPS if name in made}
+    if multi_echo is not None:
+        parts, more = _separated(multi_echo, made, settings)
+        made |= parts
+        notes += more
+    made = {name: made[name] for name in (*MAPS, *SEPARATED) if name in made}
     figures |= {f"{name}_median": median for name, m in made.items() if (median := _median(m, mask)) is not None}
     return Estimate(
         session=session,
@@ -110,6 +116,16 @@ def _together(session, multi_echo, relaxation, given, notes, seconds):
         timings=seconds,
         registrations=registrations,
     )
+
+
+def _separated(multi_echo, made, settings):
+    """Paramagnetic and diamagnetic susceptibility, and notes, where chi, R2* and R2 are there."""
+    chi, r2star, r2 = made.get("Chi"), made.get("R2star", multi_echo.r2star), made.get("R2")
+    strength = multi_echo.scan.field_strength
+    if None in (chi, r2star, r2, strength) or not settings.qsm.separation.make:
+        return {}, ()
+    csf = multi_echo.figures.get("chi_ventricles_ppm")
+    return separated(chi, r2star, r2, "spin echo" in r2.algorithm, csf, strength, settings.qsm.separation)
 
 
 def _place_of(session, given):

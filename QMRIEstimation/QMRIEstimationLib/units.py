@@ -14,6 +14,8 @@ MAP_UNITS = {
     "R2star": "1/s",
     "PD": "p.u.",
     "Chi": "ppm",
+    "ChiParamagnetic": "ppm",
+    "ChiDiamagnetic": "ppm",
     "TB1": "percent",
     "fieldmap": "Hz",
 }

@@ -7,6 +7,7 @@ from ..acquisition import Role, Session
 from ..errors import InputError
 from .derivatives_input import derivative_images, drawings
 from .names import images_in
+from .ready_fields import ready_fields
 from .ready_maps import ready_maps
 from .scans import ROLES, build_scan
 
@@ -86,8 +87,9 @@ def read_session(bids_dir, subject, session="", derivatives=None, needed=None):
     images = derivative_images(bids_dir, subject, session, derivatives)
     brain_mask, lesions, tissue, found, more = drawings(images, bids_dir)
     ready, doubts = ready_maps(images, bids_dir)
-    notes = (*notes, *more, *doubts)
-    return Session(subject, session, tuple(scans), brain_mask, lesions, tissue, ready, found, notes)
+    fields, further = ready_fields(images, bids_dir)
+    notes = (*notes, *more, *doubts, *further)
+    return Session(subject, session, tuple(scans), brain_mask, lesions, tissue, ready, found, notes, fields)
 
 
 def _series(file):

@@ -109,11 +109,12 @@ def write_estimate(folder, estimate):
             **result.parameters,
         }
         stem = f"anat/{name}"
-        _image(folder, f"{stem}_{map_name}map", result.values, result.geometry, described)
-        uncertainty = described | {"Description": result.sd_meaning}
-        _image(folder, f"{stem}_desc-uncertainty_{map_name}map", result.sd, result.geometry, uncertainty)
-        quality = described | {"Units": "arbitrary", "Description": result.quality_meaning}
-        _image(folder, f"{stem}_desc-quality_{map_name}map", result.quality, result.geometry, quality)
+        values, uncertainty, quality = (f"{stem}_{end}" for end in _map_names(map_name))
+        _image(folder, values, result.values, result.geometry, described)
+        about = described | {"Description": result.sd_meaning}
+        _image(folder, uncertainty, result.sd, result.geometry, about)
+        about = described | {"Units": "arbitrary", "Description": result.quality_meaning}
+        _image(folder, quality, result.quality, result.geometry, about)
         region = {"Type": "ROI", "Description": f"where {map_name} is valid", "Sources": _uris(result.sources)}
         _mask(folder, f"{stem}_desc-{map_name}_mask", result.valid, result.geometry, region)
     _mask(folder, f"anat/{name}_label-brain_mask", estimate.brain_mask, estimate.geometry, {"Type": "Brain"})
@@ -126,6 +127,14 @@ def write_estimate(folder, estimate):
         label = re.sub("[^A-Za-z0-9]", "", scan.removeprefix(name).partition(".")[0])
         save_transform(folder / "xfm" / f"{name}_from-{label}_to-reference_mode-image_xfm.txt", registration)
     return sorted(str(p.relative_to(folder)).replace(os.sep, "/") for p in folder.rglob("*") if p.is_file())
+
+
+def _map_names(map_name):
+    """Last parts of the names of a map, its uncertainty and its quality; parts of chi are told by `desc`."""
+    if map_name.startswith("Chi") and map_name != "Chi":
+        desc = map_name.removeprefix("Chi").lower()
+        return f"desc-{desc}_Chimap", f"desc-{desc}Uncertainty_Chimap", f"desc-{desc}Quality_Chimap"
+    return f"{map_name}map", f"desc-uncertainty_{map_name}map", f"desc-quality_{map_name}map"
 
 
 def _field_maps(folder, name, estimate):

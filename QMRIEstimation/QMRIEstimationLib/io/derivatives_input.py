@@ -85,7 +85,7 @@ def _images(root, subject, session):
     """Images of the visit, and of the subject where no session is named, in the space they were scanned in."""
     top = root / f"sub-{subject}"
     places = [top / f"ses-{session}", top] if session else [top]
-    folders = [folder for place in places for folder in (place / "anat", place)]
+    folders = [folder for place in places for folder in (place / "anat", place / "fmap", place)]
     return [
         file
         for folder in folders

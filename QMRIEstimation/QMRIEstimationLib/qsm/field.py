@@ -10,14 +10,14 @@ from ..geometry import check_same_shape
 from ..parameters import Options, choice
 from .bipolar import readout_phase
 from .echoes import closest_pair, line_fit, unwrap_echoes
-from .field_fit import FIELD_FITS, UNEXPLAINED, fit_field, reliability, spread_of_noise
+from .field_fit import BENT, FIELD_FITS, UNEXPLAINED, early_echoes, fit_field, reliability, spread_of_noise
 from .mcpc3ds import mcpc3ds_offset
 from .offset import smooth_offset
 from .romeo import romeo, romeo_echoes
 from .unwrap import TURN, laplacian_unwrap, wrap
 
-_BENT = 0.05  # rad; smaller residuals, of flow and of voxels with two tissues, are harmless at any noise
 _BETTER = 0.5  # share of the residual that is left where a correction of alternating readouts is believed
+_ONE_ECHO = "the phase has one echo, so its offset at echo time 0 was not removed and adds to the total field."
 _WEAKEST = 1e-6  # weight floor relative to the mean: a dead echo steers nothing but keeps the sums regular
 
 
@@ -51,6 +51,7 @@ class FieldMap:
         phase_offset: rad [k, j, i], phase at echo time 0.
         notes: sentences for the report.
         echo_spacing: s, mean; the echo time where there is one.
+        alternating: the phase of echoes read in alternating directions was taken off.
     """
 
     total_field: np.ndarray
@@ -61,10 +62,20 @@ class FieldMap:
     phase_offset: np.ndarray
     notes: tuple = ()
     echo_spacing: float = 5e-3
+    alternating: bool = False
 
 
 def field_map(
-    magnitude, phase, echo_times, mask, geometry, noise_sd, options=FieldOptions(), progress=None, cancelled=None
+    magnitude,
+    phase,
+    echo_times,
+    mask,
+    geometry,
+    noise_sd,
+    options=FieldOptions(),
+    progress=None,
+    cancelled=None,
+    unwrapped=False,
 ):
     """Total field by the weighted fit phase = offset + 2 pi f TE, weights |S|^2.
 
@@ -72,12 +83,14 @@ def field_map(
     f = sum(w t p) / (2 pi sum(w t^2)), SD = noise_sd / (2 pi sqrt(sum(|S|^2 t^2))).
 
     Args:
-        magnitude, phase: float32 [echo, k, j, i]; phase wrapped, rad.
+        magnitude, phase: float32 [echo, k, j, i]; phase in rad, wrapped.
         echo_times: s, ascending, any spacing, one or more.
         mask: bool [k, j, i].
         geometry: voxel size, mm.
         noise_sd: noise of one channel, in the unit of the magnitude.
         options: FieldOptions.
+        unwrapped: the phase was unwrapped elsewhere; whole turns that an echo is off the others are taken off it, and
+            of the options only `fit` and whether there is an offset count.
     Returns:
         FieldMap. Voxels without signal in all echoes are 0 with an SD of 0.
     Raises:
@@ -104,31 +117,77 @@ def field_map(
     weights = signal**2
     weights = np.maximum(weights, np.float32(_WEAKEST * weights.mean(dtype=np.float64)))
     inner = usable[ndimage.find_objects(usable.astype(np.uint8))[0]]  # the same voxels on the smallest grid
-    if len(times) == 1:
-        unwrapped, offset, notes = _single_echo(wrapped, signal, inner, geometry, options, steps)
+    if unwrapped:
+        echoes = _without_common_turns(wrapped, times)
+        echoes, offset, notes = _offset_of(echoes, weights, times, inner, geometry, options, steps)
+    elif len(times) == 1:
+        echoes, offset, notes = _single_echo(wrapped, signal, inner, geometry, options, steps)
     else:
-        unwrapped, offset, notes = _multi_echo(wrapped, signal, weights, times, inner, geometry, options, steps)
+        echoes, offset, notes = _multi_echo(wrapped, signal, weights, times, inner, geometry, options, steps)
     expected = noise_sd * np.sqrt((len(times) - 1) / weights.sum(axis=0))
-    slope, residual = fit_field(unwrapped - offset, weights, times, options.fit)
-    if options.bipolar != "no" and (options.bipolar == "yes" or _bent(residual, expected)):
+    slope, residual = fit_field(echoes - offset, weights, times, options.fit)
+    alternating = False
+    if not unwrapped and options.bipolar != "no" and (options.bipolar == "yes" or _bent(residual, expected)):
         steps.at(0.85, "phase of alternating readouts")
         found = _without_alternation(wrapped, signal, weights, times, inner, geometry, options, steps)
         if found is not None:
             again = fit_field(found[0] - found[1], weights, times, options.fit)
             if options.bipolar == "yes" or np.median(again[1]) < _BETTER * np.median(residual):
-                (unwrapped, offset, notes), (slope, residual) = found, again
+                (echoes, offset, notes), (slope, residual), alternating = found, again, True
     steps.at(0.9, "field fit")
-    notes += _left_out(mask, usable) + _no_line(residual, expected)
+    doubts = _no_line(residual, expected)
+    if not doubts and len(times) > 2:
+        early = early_echoes(echoes - offset, weights, times, noise_sd, _WEAKEST * weights.mean(dtype=np.float64))
+        if early is not None:
+            weights, kept = early
+            echoes = _common_turns(echoes, weights, times, offset)
+            slope, residual = fit_field(echoes - offset, weights, times, options.fit)
+            expected = noise_sd * np.sqrt((kept - 1) / weights.sum(axis=0))
+    notes += _left_out(mask, usable) + doubts
     return FieldMap(
         total_field=_placed(slope / TURN, usable),
         sd=_placed(noise_sd * spread_of_noise(weights, times, options.fit), usable),
         residual=_placed(residual, usable),
         reliability=_placed(reliability(residual, expected), usable),
-        unwrapped=np.stack([_placed(u, usable) for u in unwrapped]),
+        unwrapped=np.stack([_placed(echo, usable) for echo in echoes]),
         phase_offset=_placed(offset, usable),
         notes=tuple(notes),
-        echo_spacing=float((times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else times[0]),
+        echo_spacing=_echo_spacing(times),
+        alternating=alternating,
     )
+
+
+def field_from_elsewhere(total_field, magnitude, echo_times, mask, noise_sd, options=FieldOptions()):
+    """FieldMap of a total field that was made elsewhere: its SD is that of a fit of these echoes, its misfit unknown.
+
+    Args:
+        total_field: float32 [k, j, i], Hz, 0 where not known; the others as in `field_map`.
+    Raises:
+        InputError: no voxel of the mask has a field and signal.
+    """
+    usable = mask & (total_field != 0) & (magnitude > 0).any(axis=0)
+    if not usable.any():
+        raise InputError(
+            "no voxel of the brain mask has a value in the given field; check that it belongs to these images."
+        )
+    weights = np.ascontiguousarray(magnitude[:, usable], np.float32) ** 2
+    weights = np.maximum(weights, np.float32(_WEAKEST * weights.mean(dtype=np.float64)))
+    nothing = np.zeros(mask.shape, np.float32)
+    return FieldMap(
+        total_field=np.where(usable, total_field, 0).astype(np.float32),
+        sd=_placed(noise_sd * spread_of_noise(weights, echo_times, options.fit), usable),
+        residual=nothing,
+        reliability=usable.astype(np.float32),
+        unwrapped=np.zeros((0, *mask.shape), np.float32),
+        phase_offset=nothing,
+        notes=tuple(_left_out(mask, usable)),
+        echo_spacing=_echo_spacing(echo_times),
+    )
+
+
+def _echo_spacing(times):
+    """Mean distance of the echoes, s; the echo time where there is one."""
+    return float((times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else times[0])
 
 
 def _without_alternation(wrapped, signal, weights, times, inner, geometry, options, steps):
@@ -153,8 +212,7 @@ def _single_echo(wrapped, signal, inner, geometry, options, steps):
         unwrapped = laplacian_unwrap(image, inner, geometry)
     else:
         unwrapped = romeo(image, _placed(signal[0], inner), inner)
-    note = "the phase has one echo, so its offset at echo time 0 was not removed and adds to the total field."
-    return unwrapped[inner][None], np.zeros(wrapped.shape[1], np.float32), [note]
+    return unwrapped[inner][None], np.zeros(wrapped.shape[1], np.float32), [_ONE_ECHO]
 
 
 def _multi_echo(wrapped, signal, weights, times, inner, geometry, options, steps):
@@ -173,8 +231,16 @@ def _multi_echo(wrapped, signal, weights, times, inner, geometry, options, steps
     difference = romeo(_placed(difference, inner), _placed(strength, inner), inner)[inner]
     steps.at(0.4, "unwrapping the echoes")
     unwrapped = unwrap_echoes(wrapped, weights, times, difference, (a, b))
+    return _offset_of(unwrapped, weights, times, inner, geometry, options, steps)
+
+
+def _offset_of(unwrapped, weights, times, inner, geometry, options, steps):
+    """The echoes with their common turns such that their lines meet the offset, which is found or taken as zero."""
+    nothing = np.zeros(unwrapped.shape[1], np.float32)
+    if len(times) == 1:
+        return unwrapped, nothing, [_ONE_ECHO]
     if options.offset == "none":
-        return _common_turns(unwrapped, weights, times, 0), np.zeros(wrapped.shape[1], np.float32), []
+        return _common_turns(unwrapped, weights, times, 0), nothing, []
     steps.at(0.5, "phase offset")
     intercept, precision = line_fit(unwrapped, weights, times)
     precision = _placed(precision, inner)
@@ -182,6 +248,19 @@ def _multi_echo(wrapped, signal, weights, times, inner, geometry, options, steps
     steps.at(0.75, "phase offset")
     offset = romeo(offset, precision, inner)[inner]
     return _common_turns(unwrapped, weights, times, offset), offset, []
+
+
+def _without_common_turns(phase, times):
+    """Unwrapped echoes [echo, voxel] less the turns that most voxels of an echo are off the line of two others."""
+    phase = phase.copy()
+    if len(times) == 1:
+        return phase
+    a, b = closest_pair(times)
+    phase[b] -= TURN * np.rint(np.median(phase[b] - phase[a]) / TURN)
+    for echo in set(range(len(times))) - {a, b}:
+        line = phase[a] + (phase[b] - phase[a]) * np.float32((times[echo] - times[a]) / (times[b] - times[a]))
+        phase[echo] -= TURN * np.rint(np.median(phase[echo] - line) / TURN)
+    return phase
 
 
 def _common_turns(unwrapped, weights, times, offset):
@@ -193,7 +272,7 @@ def _common_turns(unwrapped, weights, times, offset):
 def _bent(residual, expected):
     """Whether the phases of the echoes are farther from a line than noise takes them, as with bipolar readouts."""
     excess = float(np.median(residual / expected)) if expected.any() else 0.0
-    return excess > UNEXPLAINED and np.median(residual) > _BENT
+    return excess > UNEXPLAINED and np.median(residual) > BENT
 
 
 def _no_line(residual, expected):

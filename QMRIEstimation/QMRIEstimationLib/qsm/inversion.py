@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from ..fft import irfftn, rfftn
 from ..geometry import check_same_shape
 from ..parameters import Options, choice
 from .closed_form import L2Options, TikhonovOptions, TkdOptions, smooth_l2, tikhonov, tkd
+from .dipole import dipole_kernel, forward_field
 from .fansi import FansiOptions, fansi
 from .hdqsm import HdQsmOptions, hdqsm
 from .ilsqr import IlsqrOptions, ilsqr
@@ -80,10 +82,14 @@ class InversionOptions(Options):
 
 @dataclass(frozen=True, eq=False)
 class Inversion:
-    """Susceptibility and its SD (float32 [k, j, i], ppm, 0 outside the mask; no absolute zero) and sentences."""
+    """Susceptibility and its SD (float32 [k, j, i], ppm, 0 outside the mask; no absolute zero) and sentences.
+
+    `misfit`: field less that of the susceptibility, ppm, 0 outside the mask, with mean zero in it.
+    """
 
     chi: np.ndarray
     sd: np.ndarray
+    misfit: np.ndarray
     notes: tuple = ()
 
 
@@ -117,7 +123,8 @@ def invert(
     check_same_shape(field_ppm=field_ppm, field_sd=field_sd, weight=weight, magnitude=magnitude, mask=mask, csf=csf)
     own = settings_of(options, options.method)
     if options.method in CLOSED_FORMS:
-        return Inversion(*CLOSED_FORMS[options.method].function(field_ppm, field_sd, mask, geometry, own))
+        chi, sd = CLOSED_FORMS[options.method].function(field_ppm, field_sd, mask, geometry, own)
+        return Inversion(chi, sd, _misfit(field_ppm, forward_field(chi, geometry), mask))
     method = ITERATIVE[options.method]
     grid = Grid(mask, geometry, own.padding)
     field, sd, weight, magnitude, region = (
@@ -131,13 +138,21 @@ def invert(
     noise = sd * np.random.default_rng(_SEED).standard_normal(sd.shape, np.float32)
     noisy = method.function(problem.with_field(field + noise), own, part(progress, 0.5, 0.5), cancelled)
     spread = _local_spread(grid.take(noisy.x - solution.x), mask, geometry)
+    explained = irfftn(rfftn(solution.x) * dipole_kernel(grid.shape, geometry), grid.shape)
+    misfit = _misfit(field_ppm, grid.take(explained), mask)
     notes = ()
     if not solution.converged:
         notes = (
             f"chi had not converged after {solution.iterations} iterations (relative change {solution.residual:.1e}, "
             f"asked for {own.tolerance:g}); raise qsm.inversion.{options.method.replace('-', '_')}.iterations.",
         )
-    return Inversion(np.where(mask, grid.take(solution.x), 0), spread, notes)
+    return Inversion(np.where(mask, grid.take(solution.x), 0), spread, misfit, notes)
+
+
+def _misfit(field, explained, mask):
+    """What is left of a field, less its mean, which no susceptibility makes."""
+    rest = np.where(mask, field - explained, 0)
+    return np.where(mask, rest - rest[mask].mean(), 0).astype(np.float32)
 
 
 def _local_spread(difference, mask, geometry):

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..geometry import check_same_shape
-from ..parameters import Options, choice
+from ..parameters import Options, choice, text
+
+REGIONS = ("whole brain", "csf", "segment")
 
 
 @dataclass(frozen=True)
@@ -13,8 +15,11 @@ class ReferenceOptions(Options):
     """Settings of the reference."""
 
     region: str = choice(
-        "whole brain", ("whole brain", "csf"), "region whose mean susceptibility is called zero; csf: the ventricles"
+        "whole brain",
+        REGIONS,
+        "region whose mean is called zero; csf: the ventricles, found by their R2*; segment: of the tissue labels",
     )
+    segment: str = text("CSF", "name of the tissue label for region segment; `WM` also means `WM left` and `WM right`")
 
 
 def reference_to(chi, region):
@@ -22,7 +27,7 @@ def reference_to(chi, region):
 
     Args:
         chi: float32 [k, j, i], ppm.
-        region: bool [k, j, i], the whole brain or the fluid of the ventricles.
+        region: bool [k, j, i], the whole brain, the fluid of the ventricles, or a segment.
     Returns:
         chi less the offset, float32 [k, j, i]; the offset, ppm.
     Raises:

@@ -15,7 +15,15 @@ from .record import record_section
 from .summary import scan_section
 
 SIDEWAYS = 18.0  # mm to the left of the middle: the sagittal plane through the deep nuclei
-FIELD_IMAGES = ("wrapped_phase", "total_field", "local_field", "field_residual", "transmit_field")
+FIELD_IMAGES = (
+    "wrapped_phase",
+    "unwrapped_phase",
+    "field_residual",
+    "total_field",
+    "local_field",
+    "chi_misfit",
+    "transmit_field",
+)
 DISPLAY_NAMES = {"total_field": "fieldmap", "transmit_field": "TB1"}  # images whose Display has another name
 RESEARCH = Html('<p class="research">Research use only. Not for diagnosis.</p>')
 
