@@ -10,12 +10,16 @@ from ..kernels import kernel
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """The solution `x` (float32) and how it was reached; `residual` is relative to the right side."""
+    """The solution `x` (float32) and how it was reached; `residual` is relative to the right side.
+
+    `state`: what the method can go on from for a problem that is nearly the same, or None.
+    """
 
     x: np.ndarray
     iterations: int
     residual: float
     converged: bool
+    state: object = None
 
 
 def conjugate_gradient(normal, right, tolerance, iterations, start=None, progress=None, cancelled=None):

@@ -43,6 +43,7 @@ ITERATIVE = {
         "noise-weighted total variation that spares the edges of the magnitude",
         "Bilgic B et al. 2014, Magn Reson Med 72:1444-1459; Milovic C et al. 2018, Magn Reson Med 80:814-821",
         total_variation,
+        resumes=True,
     ),
     "rts": Method("rapid two-step inversion (RTS)", "Kames C et al. 2018, NeuroImage 167:276-283", rts, weighted=False),
     "ilsqr": Method(
@@ -136,7 +137,8 @@ def invert(
     solution = method.function(problem, own, part(progress, 0.0, 0.5), cancelled)
     # The response to noise depends on the place and on chi itself, so it is tried on one draw (parametric bootstrap).
     noise = sd * np.random.default_rng(_SEED).standard_normal(sd.shape, np.float32)
-    noisy = method.function(problem.with_field(field + noise), own, part(progress, 0.5, 0.5), cancelled)
+    before = (solution,) if method.resumes else ()
+    noisy = method.function(problem.with_field(field + noise), own, part(progress, 0.5, 0.5), cancelled, *before)
     spread = _local_spread(grid.take(noisy.x - solution.x), mask, geometry)
     explained = irfftn(rfftn(solution.x) * dipole_kernel(grid.shape, geometry), grid.shape)
     misfit = _misfit(field_ppm, grid.take(explained), mask)

@@ -11,12 +11,14 @@ class Method(NamedTuple):
         title, reference: for sidecars and reports.
         function: what does it; the step says with which arguments.
         weighted: it takes the reliability of the field as a weight, so that no voxel need be left out.
+        resumes: it can go on from a solution for other noise, given as last argument, in a fraction of the time.
     """
 
     title: str
     reference: str
     function: Callable
     weighted: bool = True
+    resumes: bool = False
 
 
 def settings_of(options, method):
