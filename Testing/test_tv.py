@@ -161,7 +161,7 @@ def test_sd_is_the_spread_of_repeated_noise(head, rng):
     claimed = np.mean([run.sd[mask] for run in runs], axis=0)
     for half in ((places[0] > 3)[mask], (places[0] < -3)[mask]):
         ratio = np.sqrt(np.mean(spread[half] ** 2) / np.mean(claimed[half] ** 2))
-        assert 0.7 < ratio < 1.3
+        assert 0.6 < ratio < 1.2  # noise upon noise moves more edges, so it errs on the safe side
     assert not runs[0].sd[~mask].any()
 
 

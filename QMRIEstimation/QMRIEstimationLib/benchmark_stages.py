@@ -6,6 +6,7 @@ import numpy as np
 import scipy.fft
 
 from . import benchmark_peers as peers
+from .benchmark_data import FIELD_STRENGTH
 from .fft import padded_shape
 
 COPIES, FFTS = "copies", "FFTs"
@@ -140,20 +141,12 @@ def _relaxation(size):
 
 def _field_work(scan):
     from .mask import brain_mask
-    from .qsm.closed_form import TikhonovOptions, tikhonov
     from .qsm.field import field_map
-    from .qsm.inversion import InversionOptions, invert
-    from .qsm.pdf import pdf
     from .qsm.romeo import romeo, romeo_echoes
     from .qsm.unwrap import laplacian_unwrap
-    from .qsm.vsharp import VsharpOptions, vsharp
 
     mask, geometry, wrapped = scan.mask, scan.geometry, scan.phase[-1]
-    voxels, weight = mask.size, (scan.field_sd_ppm > 0) / np.maximum(scan.field_sd_ppm, np.float32(1e-9))
-    plain = fft_floor(padded_shape(mask.shape))
-    reach = [
-        n + int(np.ceil(VsharpOptions().max_radius / h)) for n, h in zip(mask.shape, geometry.voxel_size, strict=True)
-    ]
+    voxels, plain = mask.size, fft_floor(padded_shape(mask.shape))
     yield Stage("brain mask", lambda: brain_mask(scan.magnitude, geometry), voxels, FFTS, plain)
     yield Stage(
         "Laplacian unwrapping",
@@ -185,29 +178,45 @@ def _field_work(scan):
         FFTS,
         plain,
     )
-    yield Stage(
-        "background field, V-SHARP",
-        lambda: vsharp(scan.total_field, weight, mask, geometry),
-        voxels,
-        FFTS,
-        fft_floor(padded_shape(reach)),
-        peers.BACKGROUND_PEERS,
-    )
-    yield Stage("background field, PDF", lambda: pdf(scan.total_field, weight, mask, geometry), voxels, FFTS, plain)
-    yield Stage(
-        "closed-form inversion with SD",
-        lambda: tikhonov(scan.local_field_ppm, scan.field_sd_ppm, mask, geometry),
-        voxels,
-        FFTS,
-        fft_floor(padded_shape(mask.shape, TikhonovOptions().padding)),
-        peers.INVERSION_PEERS,
-    )
-    yield Stage(
-        "total-variation inversion with SD",
-        lambda: invert(
-            scan.local_field_ppm, scan.field_sd_ppm, weight, scan.magnitude[-1], mask, geometry, InversionOptions()
-        ),
-        voxels,
-        FFTS,
-        plain,
-    )
+    yield from _background_and_inversion(scan, plain)
+
+
+def _background_and_inversion(scan, plain):
+    """Every listed method without its SD, and the default chain with it."""
+    from .qsm.background import BACKGROUND_METHODS, BackgroundOptions
+    from .qsm.chain import susceptibility
+    from .qsm.field import field_map
+    from .qsm.inversion import CLOSED_FORMS, ITERATIVE, TYPICAL_PHASE, InversionOptions
+    from .qsm.method import settings_of
+    from .qsm.problem import Grid, Problem, capped
+
+    mask, geometry, voxels = scan.mask, scan.geometry, scan.mask.size
+    weight = (scan.field_sd_ppm > 0) / np.maximum(scan.field_sd_ppm, np.float32(1e-9))
+    for name, method in BACKGROUND_METHODS.items():
+        own = settings_of(BackgroundOptions(), name)
+
+        def run(method=method, own=own):
+            return method.function(scan.total_field, weight, mask, geometry, own)
+
+        beside = peers.BACKGROUND_PEERS if name == "v-sharp" else ()
+        yield Stage(f"background field, {name}", run, voxels, FFTS, plain, beside)
+    for name, method in CLOSED_FORMS.items():
+        own = settings_of(InversionOptions(), name)
+
+        def run(method=method, own=own):
+            return method.function(scan.local_field_ppm, scan.field_sd_ppm, mask, geometry, own)
+
+        beside = peers.INVERSION_PEERS if name == "tikhonov" else ()
+        yield Stage(f"inversion, {name}, with SD", run, voxels, FFTS, plain, beside)
+    for name, method in ITERATIVE.items():
+        own = settings_of(InversionOptions(), name)
+        grid = Grid(mask, geometry, own.padding)
+        fields = np.where(mask, scan.local_field_ppm, 0), scan.field_sd_ppm, capped(weight, mask), scan.magnitude[-1]
+        problem = Problem(*(grid.put(a) for a in fields), grid.put(mask), geometry, TYPICAL_PHASE)
+        yield Stage(f"inversion, {name}", lambda m=method, p=problem, o=own: m.function(p, o), voxels, FFTS, plain)
+
+    def chain():
+        field = field_map(scan.magnitude, scan.phase, scan.echo_times, mask, geometry, scan.noise_sd)
+        return susceptibility(field, scan.magnitude, mask, geometry, FIELD_STRENGTH)
+
+    yield Stage("raw data to chi with SD, default", chain, voxels, FFTS, plain)

@@ -45,7 +45,7 @@ def consensus_record(scan, settings, result, fieldmap, stages):
         "Reference": {
             "Region": _region(settings),
             "OffsetTakenOffPpm": round(result.reference_offset, 6),
-            "MeanOfRegionToWholeBrainPpm": round(result.reference_mean, 6),
+            "MeanOfRegionToWholeBrainPpm": round(result.reference_mean, 6) + 0.0,
             "SdOfRegionPpm": round(result.reference_sd, 6),
             "MeanOfVentriclesInMapPpm": None if result.csf_mean is None else round(result.csf_mean, 6),
         },

@@ -25,10 +25,12 @@ def methods_paragraph(estimate, displays, record):
     for name, display in displays.items():
         result = estimate.maps[name]
         sentences.append(f"{display.title} ({display.unit}): {result.algorithm.rstrip('.')}{cite(result.reference)}.")
+        if name == "Chi":
+            sentences.append(result.parameters.get("MethodsParagraph", ""))
     sentences.append("Uncertainty is one standard deviation, propagated from the measured noise through the estimate.")
     listed = "".join(f"<li>{html(reference)}</li>" for reference in references)
     return join(
-        Html('<section id="methods"><h2>Methods</h2><p>'), " ".join(sentences), Html("</p>"),
+        Html('<section id="methods"><h2>Methods</h2><p>'), " ".join(filter(None, sentences)), Html("</p>"),
         Html(f'<ol class="soft">{listed}</ol></section>\n'),
     )  # fmt: skip
 
