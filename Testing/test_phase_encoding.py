@@ -18,8 +18,11 @@ from QMRIEstimationLib.io.phase import (
 from QMRIEstimationLib.io.phase_checks import (
     looks_high_pass_filtered,
     mostly_zero,
+    pole_density,
     processed_name,
     random_slice_steps,
+    smoothness,
+    unlike_a_measurement,
 )
 from scipy import fft, ndimage
 
@@ -174,6 +177,33 @@ def test_high_pass_filtered_phase_is_recognised(head, background, width):
     assert looks_high_pass_filtered(np.abs(image), homodyne(image, width))
 
 
+def test_phase_of_the_middle_of_k_space_is_recognised(head):
+    image = head(1)[1]
+    lines = fft.fftshift(fft.fft(image, axis=1), axes=1)
+    window = np.zeros((1, image.shape[1], 1))
+    quarter = image.shape[1] // 4
+    window[:, (image.shape[1] - quarter) // 2 :][:, :quarter] = np.hanning(quarter)[:, None]
+    low = fft.ifft(fft.ifftshift(lines * window, axes=1), axis=1)
+    measured, smoothed = (smoothness(np.abs(image), np.angle(z)) for z in (image, low))
+    assert min(measured) > 0.8
+    assert smoothed[1] < 0.2 and min(smoothed[0], smoothed[2]) > 0.3
+    assert "homodyne" in unlike_a_measurement(np.abs(image)[None], np.angle(low)[None], (1, 1, 1))
+
+
+@pytest.mark.parametrize("coarsest", [0, 1, 2])
+def test_fringe_lines_that_end_in_the_brain_are_recognised(head, coarsest):
+    image = np.moveaxis(head(1)[0], 0, coarsest)
+    voxel_size = np.where(np.arange(3) == coarsest, 2.0, 1.0)
+    assert pole_density(np.abs(image), np.angle(image), voxel_size) < 0.02
+    j, i = np.meshgrid(*(np.arange(n) for n in np.moveaxis(image, coarsest, 0).shape[1:]), indexing="ij")
+    middle = [n // 2 for n in j.shape]
+    j, i = j - middle[0], i - middle[1] + 0.5
+    pair = (j + 9.5 + 1j * i) * np.conj(j - 9.5 + 1j * i)
+    failed = np.moveaxis(np.moveaxis(image, coarsest, 0) * pair / np.abs(pair), 0, coarsest)
+    assert pole_density(np.abs(failed), np.angle(failed), voxel_size) > 0.2
+    assert "fringe lines" in unlike_a_measurement(np.abs(failed)[None], np.angle(failed)[None], voxel_size)
+
+
 def test_flat_phase_with_noise_is_not_called_filtered(rng):
     noise = 0.1 * (rng.standard_normal((48, 64, 64)) + 1j * rng.standard_normal((48, 64, 64)))
     image = 1 + noise
@@ -239,6 +269,8 @@ def test_real_phase_of_seven_tesla_is_neither_filtered_nor_alternating(shared_da
     magnitude, phase = (np.asarray(nibabel.load(folder / f).dataobj).T for f in ("mag.nii.gz", "phase_rad.nii.gz"))
     assert alternating_axes(magnitude, phase) == () and random_slice_steps(magnitude, phase) == set()
     assert not any(looks_high_pass_filtered(m, p) for m, p in zip(magnitude, phase, strict=True))
+    assert unlike_a_measurement(magnitude, phase, (1.0, 0.47, 0.47)) == ""
+    assert all(min(smoothness(m, p)) > 0.9 for m, p in zip(magnitude, phase, strict=True))
 
 
 def test_offset_of_each_slice_goes_and_the_evolution_between_echoes_stays(rng):

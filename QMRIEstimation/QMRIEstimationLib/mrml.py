@@ -15,7 +15,7 @@ from .acquisition import Role, Scan, Session
 from .errors import InputError
 from .geometry import SCANNER_Z, Geometry
 from .io.phase import alternating_axes, mend_alternating, polarity, to_radians
-from .io.phase_checks import looks_high_pass_filtered, random_slice_steps
+from .io.phase_checks import random_slice_steps, unlike_a_measurement
 
 PREFIX = "qMRI."
 SECONDS_PER_UNIT = {"s": 1.0, "ms": 1e-3}  # of a sequence's index
@@ -63,7 +63,7 @@ def session_from_nodes(magnitude, phase=None, echo_times=None, field_strength=No
             return values, None
         phase_values = _phase(values, phases, manufacturer, found)
         if "Chi" in maps:
-            _check_unprocessed(phases[-1].name, values, phase_values)
+            _check_unprocessed(phases[-1].name, values, phase_values, _geometry(magnitudes[0], None).voxel_size)
         return values, phase_values
 
     scan = Scan(
@@ -267,12 +267,10 @@ def _phase(magnitude, images, manufacturer, found):
     return phase
 
 
-def _check_unprocessed(name, magnitude, phase):
+def _check_unprocessed(name, magnitude, phase, voxel_size):
     """Raise InputError when the phase was filtered or is random from slice to slice."""
-    found = ""
-    if looks_high_pass_filtered(magnitude[-1], phase[-1]):
-        found = "the phase looks high-pass filtered, as for SWI"
-    elif "evolution" in random_slice_steps(magnitude, phase):
-        found = "the phase jumps at random from slice to slice"
+    found = unlike_a_measurement(magnitude, phase, voxel_size)
+    if not found and "evolution" in random_slice_steps(magnitude, phase):
+        found = "the phase jumps at random from slice to slice, expected a continuous volume"
     if found:
-        raise InputError(f"{name}: {found}, QSM needs it as measured in 3-D; load the raw phase, or leave out QSM.")
+        raise InputError(f"{name}: {found}; load the raw phase of a 3-D scan, or leave out QSM.")

@@ -74,7 +74,9 @@ def inspect_phase(images, geometry, file, sidecar):
         offsets = slice_offsets(magnitude, phase)
         phase = without_offsets(phase, offsets)
         notes.append(f"{name}: every slice has its own phase offset, the same in all echoes; it was taken off.")
-    problem = _header_problem(name, geometry, sidecar) or _data_problem(name, magnitude, phase, random)
+    problem = _header_problem(name, geometry, sidecar) or _data_problem(
+        name, magnitude, phase, geometry.voxel_size, random
+    )
     ratio = _gap(fields)
     if ratio > GAP_SEEN:
         notes.append(f"{name}: slices are {ratio:.2f} thicknesses apart; the field between them was not measured.")
@@ -96,12 +98,10 @@ def _header_problem(name, geometry, sidecar):
     return ""
 
 
-def _data_problem(name, magnitude, phase, random):
-    if phase_checks.looks_high_pass_filtered(magnitude[-1], phase[-1]):
-        return (
-            f"{name}: the slow part of the phase is missing, as after a high-pass filter (SWI); expected unfiltered "
-            "phase, export the raw phase."
-        )
+def _data_problem(name, magnitude, phase, voxel_size, random):
+    found = phase_checks.unlike_a_measurement(magnitude, phase, voxel_size)
+    if found:
+        return f"{name}: {found}, export the raw phase."
     if "evolution" in random or (random and len(phase) == 1):
         return (
             f"{name}: the phase jumps at random from slice to slice, expected a continuous volume; "

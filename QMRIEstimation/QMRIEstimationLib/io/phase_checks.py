@@ -26,6 +26,12 @@ BLOCKS_NEEDED = 2000
 RANDOM_STEPS = 0.7  # resultant length of the second differences: 0.998 and above in good data, 0.05 to 0.3 for random
 AIR = 0.01  # weight of a slice over the largest below which it says nothing
 ZERO_SHARE = 0.2
+BRIGHT = 0.5  # of the median over the head
+SIDE, STEEP = 4, 1.5  # of the squares around which turns are counted: steps a side, and rad that each may have
+MOST_POLES = 0.1  # a slice; none in a real 7 T scan and five digital patients, 0.6 with one pair of poles
+SMOOTHED = (
+    0.3  # noise of the phase over that of the magnitude: 1.05 and above in these, 0.03 to 0.12 by homodyne filters
+)
 
 
 def processed_name(image_type, description=""):
@@ -86,6 +92,28 @@ def random_slice_steps(magnitude, phase):
     return found
 
 
+def unlike_a_measurement(magnitude, phase, voxel_size):
+    """Why the phase is not that of a measured complex image, as the middle of a sentence; empty when it may be.
+
+    Args:
+        magnitude, phase: [echo, k, j, i]; phase in rad. voxel_size: mm, [k, j, i].
+    """
+    if looks_high_pass_filtered(magnitude[-1], phase[-1]):
+        return "the slow part of the phase is missing, as after a high-pass filter (SWI); expected unfiltered phase"
+    if min(smoothness(magnitude[-1], phase[-1])) < SMOOTHED:
+        return (
+            "the phase is smoother than the noise of the magnitude allows, as after a homodyne reconstruction of "
+            "partial Fourier data; expected the phase of every voxel"
+        )
+    poles = pole_density(magnitude[0], phase[0], voxel_size)
+    if poles > MOST_POLES:
+        return (
+            f"fringe lines of the phase end in bright tissue ({poles:.1f} poles a slice), as after a failed "
+            "combination of the receive coils; expected fringes that are closed or end at the edge"
+        )
+    return ""
+
+
 def mostly_zero(phase):
     """Whether more than a fifth of the voxels are exactly 0: the phase was masked or padded."""
     return bool(np.count_nonzero(phase == 0) > ZERO_SHARE * phase.size)
@@ -116,3 +144,60 @@ def _block_mean(array, blocks):
 
 def _smooth(array, sigma):
     return ndimage.gaussian_filter(array.real, sigma) + 1j * ndimage.gaussian_filter(array.imag, sigma)
+
+
+def pole_density(magnitude, phase, voxel_size):
+    """Poles of the phase in bright tissue for each slice: fringe lines that end, as after a failed coil combination.
+
+    A pole is a place around which the phase turns once. It is looked for along squares of 5 voxels a side, in the
+    finest plane, on which no step is large: where the field is steep or there is little signal, the phase turns by
+    chance. Bright are cubes of 5 voxels above half of the median of the head.
+
+    Args:
+        magnitude, phase: [k, j, i] of the first echo; phase in rad. voxel_size: mm, [k, j, i].
+    """
+    coarsest, side = int(np.argmax(voxel_size)), SIDE
+    magnitude, phase = (np.moveaxis(image, coarsest, 0) for image in (magnitude, phase))
+    if min(phase.shape[1:]) <= side:
+        return 0.0
+    bright = magnitude > BRIGHT * np.median(magnitude[magnitude > 0.3 * np.percentile(magnitude, 95)])
+    inner = ndimage.binary_erosion(bright, np.ones((5, 5, 5), bool))
+    right, down = _wrap(np.diff(phase, axis=2)), _wrap(np.diff(phase, axis=1))
+    along = sum(right[:, :, n : right.shape[2] - side + 1 + n] for n in range(side))
+    across = sum(down[:, n : down.shape[1] - side + 1 + n] for n in range(side))
+    turns = along[:, :-side] + across[:, :, side:] - along[:, side:] - across[:, :, :-side]
+    rows = np.max([np.abs(right[:, :, n : right.shape[2] - side + 1 + n]) for n in range(side)], axis=0)
+    columns = np.max([np.abs(down[:, n : down.shape[1] - side + 1 + n]) for n in range(side)], axis=0)
+    steepest = np.max([rows[:, :-side], rows[:, side:], columns[:, :, :-side], columns[:, :, side:]], axis=0)
+    half = side // 2
+    poles = (np.abs(turns) > np.pi) & (steepest < STEEP) & inner[:, half:-half, half:-half]
+    return np.count_nonzero(poles) / side**2 / len(phase)  # each pole lies in so many squares
+
+
+def smoothness(magnitude, phase):
+    """Noise of the phase beside that of the magnitude along each axis, [3]: 1 as measured, less where it was smoothed.
+
+    Half of the noise of a complex image is in the magnitude and half, over the magnitude, in the phase. The median size
+    of their third differences in the bright half of the head is compared; detail of tissue raises both. A phase that
+    homodyne reconstruction took from the middle of k-space has hardly any.
+
+    Args:
+        magnitude, phase: [k, j, i] of the last echo; phase in rad.
+    """
+    bright = magnitude > np.median(magnitude[magnitude > 0.3 * np.percentile(magnitude, 95)])
+    found = []
+    for axis in range(3):
+        if magnitude.shape[axis] < 8:
+            found.append(1.0)
+            continue
+        kept = [np.moveaxis(bright, axis, 0)[n : n - 3 or None] for n in range(4)]
+        inside = kept[0] & kept[1] & kept[2] & kept[3]
+        step = _wrap(np.diff(np.moveaxis(phase, axis, 0), axis=0))
+        turned = np.abs(np.diff(step, 2, axis=0))[inside] * np.moveaxis(magnitude, axis, 0)[1:-2][inside]
+        plain = np.abs(np.diff(np.moveaxis(magnitude, axis, 0), 3, axis=0))[inside]
+        found.append(float(np.median(turned) / np.median(plain)) if inside.any() and np.median(plain) > 0 else 1.0)
+    return found
+
+
+def _wrap(phase):
+    return phase - 2 * np.pi * np.rint(phase / (2 * np.pi))
