@@ -125,6 +125,33 @@ def test_unwrapped_phase_is_only_fitted_and_turns_of_an_echo_do_not_matter(raw, 
     assert "unwrapped by the user" in found["sidecar"]["SusceptibilityReport"]["Processing"]["Field map"]["Method"]
 
 
+def test_field_in_ppm_without_a_field_strength_is_refused(raw, first, tmp_path, capsys):
+    give(raw, "desc-total_fieldmap", first["total"] * UNITS["ppm"], "ppm")
+    for path in (raw / "sub-01" / "anat").glob("*_MEGRE.json"):
+        fields = json.loads(path.read_text())
+        path.write_text(json.dumps({key: v for key, v in fields.items() if key != "MagneticFieldStrength"}))
+    assert cli.main(["run", str(raw), str(tmp_path / "maps"), "participant", "--maps", "R2star"]) == cli.SOME_FAILED
+    message = capsys.readouterr().err
+    assert "total_fieldmap.nii.gz: is in ppm" in message and "MagneticFieldStrength" in message
+
+
+def test_quality_as_a_mask_needs_phase(raw, first, tmp_path, capsys):
+    give(raw, "desc-total_fieldmap", first["total"])
+    without_phase(raw)
+    (tmp_path / "own.toml").write_text('[qsm.quality]\nuse = "mask"\n')
+    assert run(raw, tmp_path / "maps", "--config", str(tmp_path / "own.toml")) == cli.SOME_FAILED
+    assert "no phase to judge" in capsys.readouterr().err
+
+
+def test_two_passes_run_from_the_command(raw, first, tmp_path):
+    (tmp_path / "own.toml").write_text('[qsm.quality]\nuse = "two passes"\n')
+    found = results(raw, tmp_path / "maps", "--config", str(tmp_path / "own.toml"))
+    assert found["sidecar"]["EstimationAlgorithm"].endswith("two passes")
+    assert found["sidecar"]["SusceptibilityReport"]["Processing"]["Phase quality"]["Method"] == "used as two passes"
+    inside = (first["valid"] > 0) & (found["valid"] > 0)
+    assert np.corrcoef(found["chi"][inside], first["chi"][inside])[0, 1] > 0.9
+
+
 def test_given_stage_can_be_left_out_by_a_setting(raw, first, tmp_path):
     give(raw, "desc-total_fieldmap", 0 * first["total"] + 5, "Hz")
     (tmp_path / "own.toml").write_text("[ready]\ntotal_field = false\n")

@@ -100,6 +100,10 @@ def chi_map(scan, source, fields, magnitude, phase, mask, r2star, session, setti
         InputError, Cancelled.
     """
     options = settings.qsm
+    if options.quality.use != "weight" and not source.phase:
+        raise InputError(
+            f"{scan.name}: there is no phase to judge, qsm.quality.use is {options.quality.use}; set it to weight."
+        )
     field = fields.field
     if field is None:  # a local field alone: its precision is that of these echoes
         field = field_from_elsewhere(fields.local, magnitude, scan.echo_times, mask, noise, options.field)
@@ -117,9 +121,7 @@ def chi_map(scan, source, fields, magnitude, phase, mask, r2star, session, setti
         progress=steps.report,
         cancelled=steps.cancelled,
         local_field=fields.local,
-        trusted=trusted_phase(magnitude, phase, scan.geometry)
-        if options.quality.use != "weight" and source.phase
-        else None,
+        trusted=None if options.quality.use == "weight" else trusted_phase(magnitude, phase, scan.geometry),
         segment=_segment(session, scan.geometry, options.reference),
     )
     table = consensus_record(scan, options, result, field, tuple(source.given))
@@ -163,6 +165,11 @@ def _read(given, scan):
             f"phase and field are never resampled; export it there, or {off}"
         )
     if unit == "ppm":
+        if scan.field_strength is None:
+            raise InputError(
+                f"{given.name}: is in ppm, for which MagneticFieldStrength of {scan.name} is needed in tesla; add it, "
+                f"or {off}"
+            )
         per_ppm = scan.imaging_frequency * 1e-6 if scan.imaging_frequency else hz_per_ppm(scan.field_strength)
         values = values * np.float32(per_ppm)
     return values

@@ -124,6 +124,10 @@ def _separated(multi_echo, made, settings):
     strength = multi_echo.scan.field_strength
     if None in (chi, r2star, r2, strength) or not settings.qsm.separation.make:
         return {}, ()
+    if chi.parameters.get("PhaseSign") == "undetermined":
+        return {}, (
+            "the sign of chi is undetermined, so it was not separated into paramagnetic and diamagnetic parts.",
+        )
     csf = multi_echo.figures.get("chi_ventricles_ppm")
     return separated(chi, r2star, r2, "spin echo" in r2.algorithm, csf, strength, settings.qsm.separation)
 
