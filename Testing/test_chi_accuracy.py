@@ -9,6 +9,7 @@ from QMRIEstimationLib import cli
 from QMRIEstimationLib.acquisition import Role
 from QMRIEstimationLib.io.bids import read_session
 from QMRIEstimationLib.io.nifti import read_image
+from QMRIEstimationLib.mask import brain_mask
 from QMRIEstimationLib.noise import noise_sd
 from QMRIEstimationLib.qsm.background import BackgroundOptions
 from QMRIEstimationLib.qsm.chain import QsmOptions, susceptibility
@@ -115,6 +116,12 @@ def rim_contrast(p, chi, valid):
             kept.append((chi[shell].mean() - chi[core].mean()) / true)
     assert len(kept) >= 3
     return np.mean(kept)
+
+
+def test_own_brain_mask_is_that_of_the_patient(patient):
+    own, notes = brain_mask(patient.magnitude, patient.geometry)
+    assert 2 * (own & patient.mask).sum() / (own.sum() + patient.mask.sum()) > 0.95  # issue 4; found 0.99
+    assert notes == ()
 
 
 def test_error_is_within_the_limit_and_far_below_the_usual_chain(patient, ours, usual):

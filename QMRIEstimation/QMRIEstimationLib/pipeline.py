@@ -125,9 +125,7 @@ def _separated(multi_echo, made, settings):
     if None in (chi, r2star, r2, strength) or not settings.qsm.separation.make:
         return {}, ()
     if chi.parameters.get("PhaseSign") == "undetermined":
-        return {}, (
-            "the sign of chi is undetermined, so it was not separated into paramagnetic and diamagnetic parts.",
-        )
+        return {}, ("the sign of chi is undetermined, so its paramagnetic and diamagnetic parts were not made.",)
     csf = multi_echo.figures.get("chi_ventricles_ppm")
     return separated(chi, r2star, r2, "spin echo" in r2.algorithm, csf, strength, settings.qsm.separation)
 
