@@ -188,3 +188,17 @@ def test_shapes_that_differ_are_named(head):
     geometry, mask, _ = head
     with pytest.raises(ValueError, match="weight has shape"):
         invert(*(np.zeros(SHAPE, np.float32),) * 2, np.zeros((3, 3, 3)), mask, mask, geometry, InversionOptions())
+
+
+def test_field_without_sources_in_the_brain_is_told_from_chi(head):
+    geometry, mask, places = head
+    chi = 0.1 * ball(places, (2, 1, -1), 4.0).astype(np.float32)
+    z, y, x = places
+    left = 5e-5 * (z * z - y * y) + 2e-4 * x * y + 1e-3 * z  # harmonic
+    plain, weak = (InversionOptions(tv=TvOptions(harmonic=weight)) for weight in (0.0, 1.0))
+    deep = mask & ball(places, (0, 0, 0), 9)
+    errors = [np.std(inverted(head, left, options).chi[deep]) for options in (plain, weak)]
+    assert errors[1] < 0.1 * errors[0]
+    found = inverted(head, forward_field(chi, geometry) + left, weak).chi  # and nothing of chi is taken for it
+    core = ball(places, (2, 1, -1), 2.6)
+    assert found[core].mean() - found[deep & (chi == 0)].mean() == pytest.approx(0.1, rel=0.05)

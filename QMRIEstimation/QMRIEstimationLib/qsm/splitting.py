@@ -17,18 +17,22 @@ RELAXATION = np.float32(1.8)  # over-relaxation; below 2
 class Splitting:
     """min data(v) + lam |w G chi|_1 with v = d * chi; every step is a transform or works voxel by voxel.
 
+    With a `harmonic` (weak_harmonic.WeakHarmonic) its field is added to d * chi.
+
     Reference:
         Bilgic B et al. 2014, Magn Reson Med 72:1444-1459 (gradients); Milovic C et al. 2018, Magn Reson Med
         80:814-821 (field); Boyd S et al. 2011, Found Trends Mach Learn 3:1-122, section 3.4.3 (over-relaxation).
     """
 
-    def __init__(self, problem, lam, ratio):
+    def __init__(self, problem, lam, ratio, harmonic=None):
         """`lam`: weight of the variation. `ratio`: penalty of the split gradients over it."""
+        self.harmonic = harmonic
         shape = problem.shape
         self.shape, self.voxel_size, self.ratio = shape, problem.geometry.voxel_size, ratio
         self.penalty = np.float32(ratio * lam)
         self.dipole = dipole_kernel(shape, problem.geometry)
-        scale = FIELD_PENALTY * self.dipole**2 + self.penalty * difference_spectrum(shape, self.voxel_size)
+        share = FIELD_PENALTY if harmonic is None else FIELD_PENALTY * harmonic.share
+        scale = share * self.dipole**2 + self.penalty * difference_spectrum(shape, self.voxel_size)
         scale[0, 0, 0] = 1
         self.inverse = 1 / scale
         self.inverse[0, 0, 0] = 0  # the mean of chi is free
@@ -57,8 +61,13 @@ class Splitting:
             data_step(self.held, self.field_dual)
             adjoint_into(self.split, self.adjoint, self.voxel_size)
             spectrum = rfftn(self.adjoint)
-            _solve(rfftn(self.held), spectrum, self.dipole, self.inverse, self.penalty)
-            self.explained = irfftn(spectrum * self.dipole, self.shape)
+            held = rfftn(self.held)
+            data = held if self.harmonic is None else self.harmonic.data_for_chi(held)
+            _solve(data, spectrum, self.dipole, self.inverse, self.penalty)
+            explained = spectrum * self.dipole
+            if self.harmonic is not None:
+                explained += self.harmonic.field(held - explained)
+            self.explained = irfftn(explained, self.shape)
             chi = irfftn(spectrum, self.shape)
             edges = edges_after(done, chi)
             shrink_differences(chi, self.dual, self.split, edges, self.voxel_size, 1 / self.ratio, RELAXATION)
