@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .qsm.separation import REFERENCE, separate
+from .qsm.separation import REFERENCE, relaxivities, separate
 
 MAPS = ("ChiParamagnetic", "ChiDiamagnetic")
 _QUALITY = "R2' = R2* - R2, 1/s"
@@ -23,6 +23,7 @@ def separated(chi, r2star, r2, by_spin_echo, csf, field_strength, options):
         chi.values - np.float32(csf or 0), chi.sd, r2star.values, r2star.sd, r2.values, r2.sd, valid, field_strength,
         options,
     )  # fmt: skip
+    paramagnetic, diamagnetic = relaxivities(options, field_strength)
     notes = []
     if not by_spin_echo:
         notes.append(
@@ -50,8 +51,8 @@ def separated(chi, r2star, r2, by_spin_echo, csf, field_strength, options):
         "notes": (),
         "parameters": chi.parameters
         | {
-            "ParamagneticRelaxivity": options.paramagnetic * field_strength / 3,
-            "DiamagneticRelaxivity": options.diamagnetic * field_strength / 3,
+            "ParamagneticRelaxivity": round(paramagnetic, 3),
+            "DiamagneticRelaxivity": round(diamagnetic, 3),
             "ReferenceRegion": "csf" if csf is not None else chi.parameters.get("ReferenceRegion", "n/a"),
         },
     }

@@ -22,6 +22,11 @@ class SeparationOptions(Options):
     diamagnetic: float = param(137.0, "1/s/ppm", 10.0, 1000.0, "R2' at 3 T of 1 ppm of diamagnetic sources")
 
 
+def relaxivities(options, field_strength):
+    """R2' of 1 ppm of paramagnetic and of diamagnetic sources at a field strength (T), 1/s/ppm."""
+    return tuple(constant * field_strength / _AT for constant in (options.paramagnetic, options.diamagnetic))
+
+
 class Sources(NamedTuple):
     """Paramagnetic and diamagnetic susceptibility (ppm, 0 or more and 0 or less), their SDs, where they are valid."""
 
@@ -48,8 +53,7 @@ def separate(chi, chi_sd, r2star, r2star_sd, r2, r2_sd, valid, field_strength, o
         Shin HG et al. 2021, NeuroImage 240:118371 (model; here in closed form for each voxel).
     """
     check_same_shape(chi=chi, chi_sd=chi_sd, r2star=r2star, r2star_sd=r2star_sd, r2=r2, r2_sd=r2_sd, valid=valid)
-    growth = field_strength / _AT
-    p, n = (np.float32(constant * growth) for constant in (options.paramagnetic, options.diamagnetic))
+    p, n = (np.float32(constant) for constant in relaxivities(options, field_strength))
     rate, rate_sd = r2star - r2, np.hypot(r2star_sd, r2_sd)
     paramagnetic = np.maximum((np.maximum(rate, 0) + n * chi) / (p + n), np.maximum(chi, 0))
     diamagnetic = chi - paramagnetic
