@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from .geometry import Geometry
+from .noise import Noise
 
 
 class Role(Enum):
@@ -50,6 +51,7 @@ class Scan:
         sources: names of the files or nodes the scan was made from, for the record.
         origin: where each parameter came from (parameter name -> "sidecar", "node attribute", ...).
         notes: what was found and mended or is doubtful, one sentence each.
+        noise: that of the images, where they are not as they were measured; None where it is to be measured.
     """
 
     role: Role
@@ -73,6 +75,7 @@ class Scan:
     sources: tuple = ()
     origin: dict = field(default_factory=dict)
     notes: tuple = ()
+    noise: Noise | None = None
 
 
 @dataclass(frozen=True, eq=False)

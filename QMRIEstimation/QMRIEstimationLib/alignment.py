@@ -66,6 +66,14 @@ def noise_share(geometry, place, found):
     return sd_on_grid(ones, geometry, place.geometry, found.ras_transform, order="cubic")[0]
 
 
+def moved_noise(noise, geometry, place, found):
+    """The Noise of a scan on the grid of a Place, before what interpolation averages (`noise_share`)."""
+    if noise.share is None:
+        return noise
+    share, inside = on_grid(noise.share, geometry, place.geometry, found.ras_transform)
+    return replace(noise, share=np.where(inside, share, 1).astype(np.float32))
+
+
 def motion_note(registrations):
     """One sentence about the scans (name -> Registration) that had moved, in a list; empty when none had."""
     had_moved = {name: found for name, found in registrations.items() if not found.identity}

@@ -90,6 +90,11 @@ def _add_run(commands):
         help="where masks and labels lie; default every folder in BIDS_DIR/derivatives",
     )
     run.add_argument("--config", type=Path, metavar="FILE.toml", help="parameters, as `slicer-qmri config` prints them")
+    run.add_argument(
+        "--denoise",
+        action=argparse.BooleanOptionalAction,
+        help="denoise the images before anything is fitted, or do not; default as denoise.method of --config says",
+    )
     run.add_argument("--stop-on-first-crash", action="store_true", help="do not go on after a failed subject")
     _add_common(run)
     run.set_defaults(command=_run)
@@ -152,6 +157,8 @@ def _run(options):
     if options.level == "group":
         return _group(options.output_dir)
     settings = read_settings(options.config) if options.config else Settings()
+    if options.denoise is not None:
+        settings = settings.with_denoising(options.denoise)
     derivatives = _derivatives(options.derivatives)
     sessions = find_sessions(options.bids_dir, options.participant_label, options.session_label)
     use_threads(options.threads)

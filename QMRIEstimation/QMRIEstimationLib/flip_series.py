@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 
 from .acquisition import acquisition_parameters
-from .alignment import Place, all_registered, moved, noise_share
+from .alignment import Place, all_registered, moved, moved_noise, noise_share
 from .gathering import Gathering
 from .maps import QuantitativeMap
 from .multi_echo import FOREGROUND, brain_of, measured_noise
+from .noise import Noise
 from .receive_settings import receive_differences
 from .relaxometry.dephasing import field_differences
 from .relaxometry.estatics import ESTATICS, fit_estatics
@@ -29,6 +30,7 @@ class FlipSeries(Gathering):
     Attributes:
         scans: ascending flip angle. joint: EstaticsFit of all echoes, or None where the first ones alone are used.
         magnitude, levels, shared_sd: amplitudes for `fit_r1` with their uncertainty. fitted: where R1 can be fitted.
+        noise: noise.Noise of the images of each scan on its own grid.
     """
 
     def __init__(self, session, flips, multi_echo, settings, steps, joint=False):
@@ -40,14 +42,15 @@ class FlipSeries(Gathering):
         images = [self._images(scan, gain.intensity_factors[scan.name], joint) for scan in flips]
         self.flip_angles = [gain.flip_angle_factors[scan.name] * scan.flip_angle for scan in flips]
         self.noise = [
-            measured_noise(scan.name, echoes, None, scan.geometry) for scan, echoes in zip(flips, images, strict=True)
+            measured_noise(scan, echoes, gain=gain.intensity_factors[scan.name])
+            for scan, echoes in zip(flips, images, strict=True)
         ]
         for scan, echoes, noise in zip(flips, images, self.noise, strict=True):
-            self.notes += offset_note(scan.name, echoes[0], noise)
+            self.notes += offset_note(scan.name, echoes[0], noise.sd)
         own = multi_echo is not None and multi_echo.scan in flips
         first = flips.index(multi_echo.scan) if own else len(flips) - 1 if multi_echo is None else None
         self.place = self._place(session, first, images, multi_echo, settings)
-        levels, shares = list(self.noise), [np.float32(1)] * len(flips)  # in the unit of the images once moved
+        noise, shares = list(self.noise), [np.float32(1)] * len(flips)  # of the images once moved
         others = [number for number in range(len(flips)) if number != first]
         steps.report(0.5, "registering the flip angles")
         scans = [(flips[number].name, images[number][0], flips[number].geometry) for number in others]
@@ -58,18 +61,19 @@ class FlipSeries(Gathering):
                 continue
             images[number] = np.stack([moved(echo, geometry, self.place, found) for echo in images[number]])
             shares[number] = noise_share(geometry, self.place, found)
+            noise[number] = moved_noise(noise[number], geometry, self.place, found)
             if not found.identity:
                 factor = self.other_place_in_coil(found)
                 images[number] *= factor
-                levels[number] = levels[number] * factor
+                noise[number] = Noise(noise[number].sd * factor, noise[number].share)
         self.notes += [
             f"{scan.name}: is a 2-D scan, whose slice profile makes R1 and PD uncertain; 3-D is needed."
             for scan in flips
             if scan.is_2d
         ]
         self.spoiling = self._spoiling()
-        self.joint = self._joint(images, multi_echo, settings, steps) if joint else None
-        self.magnitude, self.levels, self.shared_sd, self.fitted = self._amplitudes(images, levels, shares)
+        self.joint = self._joint(images, noise, multi_echo, settings, steps) if joint else None
+        self.magnitude, self.levels, self.shared_sd, self.fitted = self._amplitudes(images, noise, shares)
 
     @staticmethod
     def _images(scan, factor, joint):
@@ -90,17 +94,17 @@ class FlipSeries(Gathering):
         self.to_multi_echo, self.r2star = np.eye(4), multi_echo.r2star
         return Place(multi_echo.scan.name, multi_echo.magnitude, multi_echo.scan.geometry, multi_echo.mask)
 
-    def _joint(self, images, multi_echo, settings, steps):
+    def _joint(self, images, noise, multi_echo, settings, steps):
         """EstaticsFit of all echoes, wherever all flip angles have signal; with the field of the multi-echo scan."""
         dephasing, field = None, None if multi_echo is None else multi_echo.images.get("total_field")
         if field is not None and settings.r2star.gradient_correction:
             dephasing = field_differences(field, multi_echo.mask, self.place.geometry)
         self.dephased = dephasing is not None
-        lit = [echoes[0] > FOREGROUND * noise for echoes, noise in zip(images, self.noise, strict=True)]
+        lit = [echoes[0] > FOREGROUND * own.sd for echoes, own in zip(images, noise, strict=True)]
         return fit_estatics(
-            images,
+            [own.evened(echoes) for echoes, own in zip(images, noise, strict=True)],
             [scan.echo_times for scan in self.scans],
-            self.noise,
+            [own.sd for own in self.noise],
             np.logical_and.reduce(lit),
             settings.r2star,
             dephasing,
@@ -108,31 +112,33 @@ class FlipSeries(Gathering):
             cancelled=steps.cancelled,
         )
 
-    def _amplitudes(self, images, levels, shares):
+    def _amplitudes(self, images, noise, shares):
         """Amplitudes [flip, k, j, i], their noise, the SD they share, and where they are known.
 
         Where the echoes could not be fitted together the first ones stand in: decay that is common to all flip angles
-        leaves R1 as it is. An interpolated magnitude has the Rician excess of the noise before (`levels`) but less
-        spread (by `shares`), so the excess is taken off to first order, v^2 - s^2, and the rest counts as Gaussian.
+        leaves R1 as it is. An interpolated magnitude has the Rician excess of the noise before (`noise`) but less
+        spread (by `shares`), so the excess is taken off to first order, v^2 - s^2, and the rest counts as Gaussian;
+        likewise a denoised one, whose noise varies.
         """
         first, joint = np.stack([echoes[0] for echoes in images]), self.joint
-        interpolated = any(np.ndim(share) for share in shares)
-        if joint is None and not interpolated:
-            return first, self.noise, None, self.place.mask
-        own = np.empty_like(first)
-        for number, (level, share) in enumerate(zip(levels, shares, strict=True)):
-            own[number] = level * share
-            if interpolated:
-                first[number] = np.sqrt(np.maximum(first[number] ** 2 - np.square(level), 0))
+        changed = any(np.ndim(share) for share in shares) or any(own.share is not None for own in noise)
+        if joint is None and not changed:
+            return first, [own.sd for own in self.noise], None, self.place.mask
+        spread = np.empty_like(first)
+        for number, (own, share) in enumerate(zip(noise, shares, strict=True)):
+            spread[number] = own.level * share
+            if changed:
+                first[number] = np.sqrt(np.maximum(first[number] ** 2 - np.square(own.level), 0))
         if joint is None:
-            return first, own, None, self.place.mask
+            return first, spread, None, self.place.mask
         times = [scan.echo_times[0] for scan in self.scans]
         whole = joint.valid | (max(times) - min(times) > SAME_ECHO)
         fitted_sd = np.stack([sd * share for sd, share in zip(joint.amplitude_sd, shares, strict=True)])
+        even = np.stack([np.ones(whole.shape, np.float32) if own.share is None else own.share for own in noise])
         return (
-            np.where(whole, joint.amplitude, first),
-            np.where(whole, fitted_sd, own),
-            joint.shared_sd,
+            np.where(whole, even * joint.amplitude, first),
+            np.where(whole, even * fitted_sd, spread),
+            even * joint.shared_sd,
             self.place.mask & (joint.valid | ~whole),
         )
 
@@ -186,9 +192,7 @@ class FlipSeries(Gathering):
         if self.r2star is not None:
             r2star = self.r2star.values, float(np.median(self.r2star.sd[self.r2star.valid]))
         times = [scan.repetition_time for scan in self.scans]
-        noise = self.noise
-        if self.joint is not None:
-            noise = [float(np.median(levels[self.fitted])) for levels in self.levels]
+        noise = [float(np.median(own[self.fitted])) if np.ndim(own) else own for own in self.levels]
 
         def fit(signals, b1):
             column = (len(b1), 1, 1)  # as an image one voxel wide; R2 is what is typical of the R1 found

@@ -36,6 +36,17 @@ class Geometry:
         return self.acquired_voxel_size or self.voxel_size
 
     @property
+    def measured(self):
+        """The grid that was measured, with the same first voxel; this one where the image was not interpolated."""
+        ratios = [min(v / a, 1.0) for v, a in zip(self.voxel_size, self.effective_voxel_size, strict=True)]
+        shape = tuple(max(1, round(n * ratio)) for n, ratio in zip(self.shape, ratios, strict=True))
+        if shape == self.shape:
+            return self
+        matrix = self.ijk_to_ras.copy()
+        matrix[:, :3] *= [n / m for n, m in zip(self.shape[::-1], shape[::-1], strict=True)]
+        return Geometry(shape, matrix, self.b0_ras)
+
+    @property
     def voxel_volume(self):
         """Volume of a grid cell, mm^3."""
         return float(abs(np.linalg.det(self.ijk_to_ras[:3, :3])))

@@ -62,7 +62,7 @@ class Estimate:
         brain_mask: bool [k, j, i]. magnitude: float32, first echo, for pictures.
         images: name -> float32 [k, j, i]: total_field, local_field and chi_misfit (Hz), wrapped_phase and
             unwrapped_phase (rad, last echo), field_residual (rad), transmit_field (percent), off_resonance (Hz, of
-            bSSFP, wrapped).
+            bSSFP, wrapped), removed_noise (noise SDs).
         notes: warnings and corrections, one sentence each.
         figures: name -> number or text for the record (noise SD, medians, sign of the phase, reference offset).
         timings: stage -> seconds.

@@ -11,7 +11,7 @@ from .given import ReadyOptions
 from .maps import QuantitativeMap
 from .mask import brain_mask
 from .multi_echo_qsm import FieldSource, chi_map, field_source, fields_of, wants_chi
-from .noise import noise_sd
+from .noise import Noise, noise_sd
 from .relaxometry.dephasing import field_differences
 from .relaxometry.r2star import R2STAR_METHODS, fit_r2star
 from .resample import nearest_on_grid
@@ -31,6 +31,11 @@ class MultiEchoPlan:
     source: FieldSource
 
     @property
+    def scans(self):
+        """The scans that are used."""
+        return (self.scan,)
+
+    @property
     def steps(self):
         """Names of the steps."""
         names = ["reading", "noise", "brain mask"]
@@ -44,7 +49,7 @@ class MultiEcho:
     """What was made of the multi-echo scan.
 
     Attributes:
-        magnitude: float32 [k, j, i], first echo. mask: bool, the brain. noise: SD of one channel.
+        magnitude: float32 [k, j, i], first echo. mask: bool, the brain. noise: noise.Noise.
         r2star: QuantitativeMap or None, also when it was not asked for.
         maps, images, figures, notes: as in maps.Estimate.
     """
@@ -104,8 +109,8 @@ def multi_echo_maps(session, plan, settings, steps, r2star=None):
     check_same_shape(magnitude=magnitude[0], grid=np.empty(geometry.shape, bool))
 
     steps.start("noise")
-    noise = measured_noise(scan.name, magnitude, phase, geometry)
-    figures = {"noise_sd": noise, "multi_echo_scan": scan.name}
+    noise = measured_noise(scan, magnitude, phase)
+    figures = {"noise_sd": noise.sd, "multi_echo_scan": scan.name}
 
     steps.start("brain mask")
     mask, mask_notes = brain_of(session, scan.name, magnitude, geometry, settings)
@@ -115,7 +120,7 @@ def multi_echo_maps(session, plan, settings, steps, r2star=None):
     made, images, fields = {}, {} if phase is None else {"wrapped_phase": phase[-1]}, None
     if "field map" in plan.steps:
         steps.start("field map")
-        fields = fields_of(scan, plan.source, magnitude, phase, mask, noise, settings.qsm, steps)
+        fields = fields_of(scan, plan.source, magnitude, phase, mask, noise.sd, settings.qsm, steps)
         notes += fields.notes
         images |= _pictures_of_field(fields.field)
     fieldmap = None if fields is None else fields.field
@@ -130,7 +135,7 @@ def multi_echo_maps(session, plan, settings, steps, r2star=None):
     if plan.chi:
         steps.start("susceptibility")
         made["Chi"], result = chi_map(
-            scan, plan.source, fields, magnitude, phase, mask, r2star, session, settings, noise, steps
+            scan, plan.source, fields, magnitude, phase, mask, r2star, session, settings, noise.sd, steps
         )
         notes += result.notes
         images |= {"local_field": result.local_field, "chi_misfit": result.misfit}
@@ -146,12 +151,14 @@ def multi_echo_maps(session, plan, settings, steps, r2star=None):
     return MultiEcho(scan, magnitude[0], mask, r2star, made, images, figures, tuple(notes))
 
 
-def measured_noise(name, magnitude, phase, geometry):
-    """Noise SD of one channel, with the name of the scan in front of what goes wrong."""
+def measured_noise(scan, magnitude, phase=None, gain=1.0):
+    """Noise of the images of a scan, which were multiplied by `gain`; its name stands before what goes wrong."""
+    if scan.noise is not None:
+        return Noise(gain * scan.noise.sd, scan.noise.share)
     try:
-        return noise_sd(magnitude, phase, geometry)
+        return Noise(noise_sd(magnitude, phase, scan.geometry))
     except ValueError as error:
-        raise Unusable(f"{name}: {str(error).removeprefix('noise_sd: ')}") from error
+        raise Unusable(f"{scan.name}: {str(error).removeprefix('noise_sd: ')}") from error
 
 
 def _multi_echo_scans(session):
@@ -210,11 +217,12 @@ def _r2star(scan, magnitude, noise, field, mask, settings, steps):
     elif options.gradient_correction:
         why = f"{scan.phase_problem.rstrip('.')}; until then" if scan.phase_problem else f"{scan.name}: without phase,"
         notes.append(f"{why} R2* is not corrected for macroscopic field gradients.")
-    foreground = magnitude[0] > FOREGROUND * noise
+    # Also of denoised images: what noise hid before is not told from its floor after.
+    foreground = magnitude[0] > FOREGROUND * noise.sd
     fit = fit_r2star(
-        magnitude,
+        noise.evened(magnitude),
         scan.echo_times,
-        noise,
+        noise.sd,
         foreground,
         options,
         dephasing,

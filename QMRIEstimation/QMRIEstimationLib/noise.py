@@ -1,16 +1,41 @@
 """The noise of one receive channel, from the finest detail of the image itself: no air is needed."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import scipy.fft
 
 from .geometry import check_same_shape
 from .relaxometry.rician import rician_mean
+from .threads import thread_count
 
 QUIET_SHARE = 0.03  # of the blocks, those with the least structure; a third reads 2 mm scans 10 to 300 % too high
 FEWEST_BLOCKS = 50  # with signal, for a median that is worth its name
 ENOUGH_BLOCKS = 4000  # quiet ones, for an SD to 2 %; below, blocks that begin at odd voxels are taken too
 STARTS = ((0, 0, 0), (1, 1, 1), (0, 1, 1), (1, 0, 0), (1, 0, 1), (0, 1, 0), (1, 1, 0), (0, 0, 1))
 GAUSSIAN_MAD = 0.6744898  # median absolute deviation of a normal variable of SD 1
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """Noise of the images of a scan.
+
+    Attributes:
+        sd: SD of one channel as measured, unit of the image. share: what denoising left of it, float32 [k, j, i], or
+            None where the images are as they were measured.
+    """
+
+    sd: float
+    share: np.ndarray | None = None
+
+    @property
+    def level(self):
+        """SD of one channel: a number, or float32 [k, j, i]."""
+        return self.sd if self.share is None else np.float32(self.sd) * self.share
+
+    def evened(self, images):
+        """Images [..., k, j, i] divided by the share, so that `sd` is the noise of all voxels; rates stay the same."""
+        return images if self.share is None else images / self.share
 
 
 def noise_sd(magnitude, phase=None, geometry=None, mask=None):
@@ -77,8 +102,8 @@ def _channel_sd(image, bright):
 
 def _quiet_blocks(image, bright):
     """Mean and detail [2, block] of the blocks in the bright part with the least structure; None where they are few."""
-    mean, detail, structure = _block_details(image)
-    usable = (_block_details(bright)[0] > 0.99) & (mean > 0) & (structure > 0)
+    mean, detail, structure = block_details(image)
+    usable = (block_details(bright)[0] > 0.99) & (mean > 0) & (structure > 0)
     if usable.sum() < FEWEST_BLOCKS:
         return None
     share = max(QUIET_SHARE, FEWEST_BLOCKS / usable.sum())
@@ -96,7 +121,7 @@ def rician_correction(mean, magnitude_sd):
     return float(1 / np.interp(mean / magnitude_sd, means / sds, sds))
 
 
-def _block_details(image):
+def block_details(image):
     """Mean of 2x2x2 blocks, their triple difference and the size of their other details, orthonormal (Haar)."""
     axes = [a for a in range(3) if image.shape[a] > 1]
     blocks = image[tuple(slice(n - n % 2 if n > 1 else 1) for n in image.shape)]
@@ -135,15 +160,21 @@ def _measured(magnitude, phase, geometry):
     shape = magnitude.shape
     if geometry is None or geometry.acquired_voxel_size is None:
         return magnitude
-    ratios = [min(v / a, 1.0) for v, a in zip(geometry.voxel_size, geometry.acquired_voxel_size, strict=True)]
-    measured = tuple(max(1, round(n * ratio)) for n, ratio in zip(shape, ratios, strict=True))
+    measured = geometry.measured.shape
     if measured == shape:
         return magnitude
     image = magnitude if phase is None else magnitude * np.exp(1j * phase)
-    spectrum = scipy.fft.fftn(image.astype(np.complex64))
-    for axis, n in enumerate(measured):
-        frequency = np.rint(scipy.fft.fftfreq(shape[axis]) * shape[axis]).astype(int)
-        keep = (frequency >= -(n // 2)) & (frequency < n - n // 2)
-        spectrum = np.compress(keep, spectrum, axis=axis)
-    scale = np.float32(np.prod(measured) / np.prod(shape))
-    return np.abs(scipy.fft.ifftn(spectrum)) * scale
+    return np.abs(on_matrix(image, measured))
+
+
+def on_matrix(image, shape):
+    """A complex image [k, j, i] with more or fewer points: the outer part of k-space is cut off or zero."""
+    spectrum = scipy.fft.fftn(np.asarray(image, np.complex64), workers=thread_count())
+    scale = np.float32(np.prod(shape) / np.prod(image.shape))
+    for axis, (n, wanted) in enumerate(zip(image.shape, shape, strict=True)):
+        few = min(n, wanted)
+        kept = np.r_[0 : few - few // 2, -(few // 2) : 0]  # non-negative frequencies, then negative ones
+        values = np.take(spectrum, kept, axis)
+        spectrum = np.zeros([wanted if a == axis else m for a, m in enumerate(values.shape)], np.complex64)
+        spectrum[(slice(None),) * axis + (kept,)] = values
+    return scipy.fft.ifftn(spectrum, workers=thread_count()) * scale

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 
 from .acquisition import acquisition_parameters
-from .alignment import all_registered, moved, moved_arrays, noise_share
+from .alignment import all_registered, moved, moved_arrays, moved_noise, noise_share
 from .errors import InputError, Misaligned, Unusable
 from .maps import QuantitativeMap
 from .multi_echo import measured_noise
+from .noise import Noise
 from .relaxometry.bssfp import R2_METHODS, fit_r2_bssfp, transfer_note
 from .resample import nearest_on_grid, on_grid, sd_on_grid
 
@@ -43,16 +44,10 @@ class PhaseCycles:
         self.series, self.geometry, self.settings = series, first.geometry, settings
         self.notes = [note for scan in scans for note in scan.notes] + [f"{first.name}: {transfer_note()}"]
         self.scans, self.images = list(scans), [m[0] for m, _ in read]
-        self.noise = float(
-            np.mean(
-                [
-                    measured_noise(scan.name, image[None], None, self.geometry)
-                    for scan, image in zip(scans, self.images, strict=True)
-                ]
-            )
-        )
+        noise = [measured_noise(scan, image[None]) for scan, image in zip(scans, self.images, strict=True)]
+        self.noise = Noise(float(np.mean([n.sd for n in noise])), noise[0].share)  # denoised together or not at all
         self.options, self.looked, self.noise_share, self.off_resonance = settings.r2, False, None, None
-        self.magnitude = np.stack(self.images)
+        self.magnitude = self.noise.evened(np.stack(self.images))
         self.phase = None if any(p is None for _, p in read) else np.stack([p[0] for _, p in read])
         if self.phase is None and self.options.method != "magnitude":
             self.options = replace(self.options, method="magnitude")
@@ -91,7 +86,10 @@ class PhaseCycles:
             self.series.keep(scan.name, own)
             factor = np.float32(1) if own.identity else self.series.other_place_in_coil(own)
             moved_images.append(factor * moved(image, self.geometry, place, own))
-            variance += np.square(factor * noise_share(self.geometry, place, own)) / len(self.scans)
+            left = factor * noise_share(self.geometry, place, own)
+            if self.noise.share is not None:
+                left = left * moved_noise(self.noise, self.geometry, place, own).share
+            variance += np.square(left) / len(self.scans)
         self.magnitude, self.phase, self.noise_share = np.stack(moved_images), None, np.sqrt(variance)
         self.geometry, self.registration = place.geometry, replace(found[0], ras_transform=np.eye(4))
         self.options, self.off_resonance = replace(self.options, method="magnitude"), None
@@ -129,7 +127,7 @@ class PhaseCycles:
                 [scan.flip_angle for scan in self.scans],
                 [scan.phase_cycle for scan in self.scans],
                 self.scans[0].repetition_time,
-                self.noise,
+                self.noise.sd,
                 r1,
                 r1_sd,
                 b1_here,

@@ -1,9 +1,14 @@
 """From the scans of one visit to its maps, all on one grid: which parts run, and how their results come together."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from .acquisition import Role
 from .alignment import moved_map
+from .denoise.images import METHODS, NONE
+from .denoise.session import STEP as DENOISING
+from .denoise.session import denoised
 from .errors import InputError, Unusable
 from .given import given_maps, notes_of, placed
 from .maps import Estimate
@@ -54,8 +59,16 @@ def estimate(session, maps=None, settings=Settings(), progress=None, cancelled=N
             "expected anat/*_echo-<n>_MEGRE.nii.gz, anat/*_flip-<n>_VFA.nii.gz or anat/*_echo-<n>_MESE.nii.gz; add "
             "them, or leave the subject out with --participant-label."
         )
-    steps = Steps(progress, cancelled, [name for plan in (first, second) if plan for name in plan.steps])
-    notes = [*session.notes, *notes_of(given)]
+    used = [scan for plan in (first, second) if plan for scan in plan.scans]
+    names = [] if settings.denoise.method == NONE or not used else [DENOISING]
+    steps = Steps(progress, cancelled, names + [name for plan in (first, second) if plan for name in plan.steps])
+    notes, removed = [*session.notes, *notes_of(given)], []
+    if names:
+        steps.start(DENOISING)
+        session, removed, found = denoised(session, used, settings.denoise, steps)
+        notes += found
+        first = plan_multi_echo(session, sought, explicit, settings.ready)
+        second = plan_relaxation(session, sought, explicit, settings, None if first is None else first.scan, given)
     multi_echo, relaxation = None, None
     if first is not None:
         r2star = moved_map(given["R2star"], first.scan.geometry, None) if "R2star" in given else None
@@ -70,10 +83,10 @@ def estimate(session, maps=None, settings=Settings(), progress=None, cancelled=N
             notes.append(f"{str(error).rstrip('.')}; {', '.join(lost)} were not made.")
     steps.finish()
     taken = {name: result for name, result in given.items() if name in wanted}
-    return _together(session, multi_echo, relaxation, taken, settings, notes, steps.seconds)
+    return _together(session, multi_echo, relaxation, taken, removed, settings, notes, steps.seconds)
 
 
-def _together(session, multi_echo, relaxation, given, settings, notes, seconds):
+def _together(session, multi_echo, relaxation, given, removed, settings, notes, seconds):
     """One Estimate of both parts and of the maps that are given."""
     made, images, figures, registrations = {}, {}, {}, {}
     if multi_echo is not None:
@@ -97,6 +110,14 @@ def _together(session, multi_echo, relaxation, given, settings, notes, seconds):
         figures |= relaxation.figures
         notes += relaxation.notes
         registrations = relaxation.registrations
+    if removed:
+        how = METHODS[settings.denoise.method]
+        made = {name: replace(m, parameters=m.parameters | {"Denoising": how.title}) for name, m in made.items()}
+        images["removed_noise"] = nearest_on_grid(removed[0].image, removed[0].geometry, geometry)
+        left = nearest_on_grid(removed[0].left, removed[0].geometry, geometry)[mask]
+        figures["denoising"] = f"{how.title} ({how.reference})"
+        figures["noise_left_percent"] = round(100 * float(np.median(left)), 1)
+        figures["likeness_of_removed_noise"] = round(max(off.likeness for off in removed), 3)
     made |= {name: placed(result, geometry, mask) for name, result in given.items()}
     if multi_echo is not None:
         parts, more = _separated(multi_echo, made, settings)

@@ -30,9 +30,7 @@ class ReferencePair:
             InputError: they cannot be used. Misaligned.
         """
         images = [scan.read()[0][0] for scan in (head, body)]
-        noise = tuple(
-            measured_noise(s.name, i[None], None, s.geometry) for s, i in zip((head, body), images, strict=True)
-        )
+        noise = tuple(measured_noise(s, i[None]).sd for s, i in zip((head, body), images, strict=True))
         self.geometry, self.sources = head.geometry, head.sources + body.sources
         region = nearest_on_grid(place.mask, place.geometry, self.geometry) > 0
         reference = Place(head.name, images[0], self.geometry, region)

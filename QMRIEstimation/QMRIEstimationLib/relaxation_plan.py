@@ -42,6 +42,11 @@ class RelaxationPlan:
     notes: tuple = ()
 
     @property
+    def scans(self):
+        """The scans that are used; those that measure coil fields are not among them."""
+        return (*self.flips, *self.cycles, *(() if self.train is None else (self.train,)))
+
+    @property
     def steps(self):
         """Names of the steps."""
         names = [SERIES]

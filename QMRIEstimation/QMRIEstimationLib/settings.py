@@ -1,9 +1,10 @@
 """Every parameter of every step in one place: what `slicer-qmri config` prints and `--config` reads."""
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .denoise.images import NONE, USUAL, DenoiseOptions
 from .errors import InputError
 from .given import ReadyOptions
 from .mask import MaskOptions
@@ -23,6 +24,7 @@ from .relaxometry.spin_echo import SpinEchoOptions
 class Settings(Options):
     """All option sets; the names are the tables of the TOML file."""
 
+    denoise: DenoiseOptions = DenoiseOptions()
     mask: MaskOptions = MaskOptions()
     ready: ReadyOptions = ReadyOptions()
     registration: RegistrationOptions = RegistrationOptions()
@@ -34,6 +36,11 @@ class Settings(Options):
     spin_echo: SpinEchoOptions = SpinEchoOptions()
     pd: PdOptions = PdOptions()
     qsm: QsmOptions = QsmOptions()
+
+    def with_denoising(self, wanted):
+        """These settings with denoising (by multispectral non-local means unless another method is set) or without."""
+        method = NONE if not wanted else USUAL if self.denoise.method == NONE else self.denoise.method
+        return replace(self, denoise=replace(self.denoise, method=method))
 
 
 def read_settings(path):

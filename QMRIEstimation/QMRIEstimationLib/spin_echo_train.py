@@ -32,7 +32,7 @@ class EchoTrain:
             )
         self.scan, self.gathering, self.geometry = scan, gathering, scan.geometry
         self.magnitude, _ = scan.read()
-        self.noise = measured_noise(scan.name, self.magnitude, None, scan.geometry)
+        self.noise = measured_noise(scan, self.magnitude)
         self.notes = list(scan.notes)
         if scan.is_2d:
             self.notes.append(
@@ -63,9 +63,9 @@ class EchoTrain:
         mask = nearest_on_grid(place.mask, place.geometry, self.geometry, self.back) > 0
         try:
             found = fit_r2_spin_echo(
-                self.magnitude,
+                self.noise.evened(self.magnitude),
                 self.scan.echo_times,
-                self.noise,
+                self.noise.sd,
                 b1_here,
                 b1_sd,
                 mask,

@@ -6,6 +6,7 @@ from .errors import check_cancelled
 
 WEIGHTS = {  # rough times of the steps on a 1 mm head, s
     "reading": 1.0,
+    "denoising": 40.0,
     "noise": 0.3,
     "brain mask": 4.0,
     "field map": 3.0,

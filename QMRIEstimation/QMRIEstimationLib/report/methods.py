@@ -22,6 +22,11 @@ def methods_paragraph(estimate, displays, record):
         f"{software.get('version', '')} ({with_what}).",
         *dict.fromkeys(_scan_sentence(scan) for scan in used_scans(estimate)),
     ]
+    if "denoising" in estimate.figures:
+        sentences.append(
+            f"Before anything was fitted the images were denoised by {estimate.figures['denoising']}; the phase that "
+            "susceptibility is made of was left as measured."
+        )
     for name, display in displays.items():
         result = estimate.maps[name]
         sentences.append(f"{display.title} ({display.unit}): {result.algorithm.rstrip('.')}{cite(result.reference)}.")

@@ -23,6 +23,7 @@ FIELD_IMAGES = (
     "local_field",
     "chi_misfit",
     "transmit_field",
+    "removed_noise",
 )
 DISPLAY_NAMES = {"total_field": "fieldmap", "transmit_field": "TB1"}  # images whose Display has another name
 RESEARCH = Html('<p class="research">Research use only. Not for diagnosis.</p>')

@@ -1,0 +1,1 @@
+"""Noise taken out of raw images before anything is fitted to them."""
