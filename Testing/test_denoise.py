@@ -61,7 +61,7 @@ def test_noise_of_a_flat_image_goes_and_its_share_is_known(rng, method):
     means, share = METHODS[method].function(channels, np.zeros(6, bool), ALL, GRID)
     left = (means - 30).std()
     assert left < 0.45  # MP-PCA keeps the mean of 6^3 voxels and now and then a component
-    assert np.sqrt((share**2).mean()) == pytest.approx(left, rel=0.35)
+    assert np.sqrt((share**2).mean()) == pytest.approx(left, abs=0.05)
 
 
 def test_weights_of_white_noise_are_those_of_a_plain_mean(rng):
@@ -82,8 +82,9 @@ def test_result_does_not_depend_on_threads(rng, method):
     assert np.array_equal(*results)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_complex_echoes_keep_means_and_edges(rng, method):
+# noise SDs: the mean of the ball itself is uncertain by 0.05; MP-PCA shrinks what stands little above the noise
+@pytest.mark.parametrize(("method", "limit"), [("nonlocal-means", 0.15), ("mp-pca", 0.25)])
+def test_complex_echoes_keep_means_and_edges(rng, method, limit):
     true = decay()
     scan = noisy_complex(rng, true)
     found = denoise_images([scan], GRID, DenoiseOptions(method=method))
@@ -92,7 +93,7 @@ def test_complex_echoes_keep_means_and_edges(rng, method):
     for label in range(3):
         here = (LABELS == label)[inner]
         error = (magnitude - true)[(slice(None), *inner)][:, here]
-        assert np.abs(error.mean(axis=1)).max() < 0.15  # noise SDs: the mean itself is uncertain by 0.05 in the ball
+        assert np.abs(error.mean(axis=1)).max() < limit
     before = (scan[0] - true)[(slice(None), *inner)].std()
     assert (magnitude - true)[(slice(None), *inner)].std() < 0.65 * before
 

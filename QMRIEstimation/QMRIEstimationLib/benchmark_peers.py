@@ -58,6 +58,22 @@ def _tedana_loglinear(scan):
     return lambda: fit_loglinear(signals, times, good_echoes, report=False), len(signals)
 
 
+def _dipy_nlmeans(scan):
+    from dipy.denoise.nlmeans import nlmeans
+
+    image = scan.magnitude[0, : min(32, len(scan.mask))].astype(float)  # one channel at a time
+    settings = {"sigma": scan.noise_sd, "patch_radius": 1, "block_radius": 2, "rician": True, "num_threads": 1}
+    return lambda: nlmeans(image, **settings), image.size
+
+
+def _dipy_mppca(scan):
+    from dipy.denoise.localpca import mppca
+
+    block = tuple(slice(0, n) for n in (16, 32, 32))
+    images = np.moveaxis(scan.magnitude[(slice(None), *block)], 0, -1).astype(float)
+    return lambda: mppca(images, patch_radius=2), images.size
+
+
 def _flip_sample(scan):
     """Signals [voxel, flip] and transmit field [voxel] of some voxels, float64."""
     every = max(1, scan.b1.size // SAMPLE)
@@ -147,6 +163,8 @@ def _qmrpy_l2(scan):
 
 NLLS_PEERS = Peer("scipy curve_fit", "scipy", _scipy_curve_fit), Peer("qmrpy T2StarMonoR2", "qmrpy", _qmrpy_r2star)
 LOG_LINEAR_PEERS = (Peer("tedana fit_loglinear", "tedana", _tedana_loglinear),)
+NONLOCAL_PEERS = (Peer("dipy nlmeans", "dipy", _dipy_nlmeans),)
+MPPCA_PEERS = (Peer("dipy mppca", "dipy", _dipy_mppca),)
 R1_LINEAR_PEERS = Peer("sepal VFALinear", "sepal", _sepal_t1("VFALinear")), Peer("qmrpy T1VFA", "qmrpy", _qmrpy_t1)
 R1_NLLS_PEERS = (
     Peer("sepal VFANonLinear", "sepal", _sepal_t1("VFANonLinear")),

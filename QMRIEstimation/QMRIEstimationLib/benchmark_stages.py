@@ -10,6 +10,7 @@ from .benchmark_data import FIELD_STRENGTH
 from .fft import padded_shape
 
 COPIES, FFTS = "copies", "FFTs"
+DENOISED_SLICES = 16
 BRAIN_SHARE = 0.34  # of the voxels of a head scan, those of the brain: 1.5 of 4.4 million
 
 
@@ -59,6 +60,7 @@ def fft_floor(shape):
 def stages(scan):
     """Yield all stages on a benchmark_data.BenchmarkScan, in the order of the pipeline."""
     yield from _voxelwise(scan)
+    yield from _denoising(scan)
     yield from _relaxation(scan.mask.shape)
     yield from _field_work(scan)
 
@@ -88,6 +90,29 @@ def _voxelwise(scan):
 
     floor = copy_floor((*inputs, differences), (images, scan.everywhere))
     yield Stage("R2* nlls, field gradients", corrected, voxels, COPIES, floor)
+
+
+def _denoising(scan):
+    """On some slices of the six complex echoes; `voxels` counts every channel."""
+    from .denoise.images import METHODS
+    from .denoise.noise_map import noise_map
+
+    slices = slice(0, DENOISED_SLICES)
+    level = np.float32(scan.noise_sd)
+    parts = [part(scan.phase[:, slices]) * scan.magnitude[:, slices] / level for part in (np.cos, np.sin)]
+    channels = np.concatenate(parts).astype(np.float32)
+    usable, squared = np.ones(channels.shape[1:], bool), np.zeros(len(channels), bool)
+    floor = copy_floor((channels, usable), (channels, channels[0]))
+    yield Stage(
+        "noise map", lambda: noise_map(channels, scan.geometry), channels.size, COPIES, copy_floor((channels,), ())
+    )
+    beside = {"nonlocal-means": peers.NONLOCAL_PEERS, "mp-pca": peers.MPPCA_PEERS}
+    for name, method in METHODS.items():
+
+        def run(method=method):
+            return method.function(channels, squared, usable, scan.geometry)
+
+        yield Stage(f"denoising, {name}", run, channels.size, COPIES, floor, beside[name])
 
 
 def _relaxation(size):

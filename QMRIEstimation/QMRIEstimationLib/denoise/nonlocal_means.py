@@ -19,7 +19,7 @@ class NonlocalOptions(Options):
     search: float = param(3e-3, "m", 5e-4, 0.02, "distance along each axis within which like voxels are looked for")
     patch: float = param(1e-3, "m", 0.0, 5e-3, "half the side of the patches that are compared")
     strength: float = param(
-        1.0, "", 0.1, 20.0, "SDs that noise gives the distance of like patches, beyond which a patch is another tissue"
+        1.5, "", 0.1, 20.0, "SDs that noise gives the distance of like patches, beyond which a patch is another tissue"
     )
 
 
