@@ -9,12 +9,16 @@ from bids_tree import make_bids_tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from QMRIEstimationLib import cli
+from QMRIEstimationLib.acquisition import Role, Scan, Session
 from QMRIEstimationLib.denoise.images import METHODS, DenoiseOptions, denoise_images
 from QMRIEstimationLib.denoise.mppca import mppca
 from QMRIEstimationLib.denoise.noise_map import noise_map
 from QMRIEstimationLib.denoise.nonlocal_means import NonlocalOptions, nonlocal_means
+from QMRIEstimationLib.denoise.session import STEP, denoised
 from QMRIEstimationLib.errors import Cancelled
 from QMRIEstimationLib.geometry import Geometry
+from QMRIEstimationLib.noise import on_matrix
+from QMRIEstimationLib.steps import Steps
 from QMRIEstimationLib.threads import use_threads
 
 SHAPE = (24, 40, 36)
@@ -271,3 +275,60 @@ def test_sd_of_the_maps_falls_with_the_noise(denoised_and_not):
         return np.median(sd[(valid > 0) & (sd > 0)])
 
     assert median_sd(denoised_and_not[0]) < 0.8 * median_sd(denoised_and_not[1])
+
+
+def session_of(magnitude, phase, geometry):
+    """A session with one multi-echo scan, and the scan."""
+    scan = Scan(
+        Role.MULTI_ECHO_GRE, "scan.nii.gz", geometry, lambda: (magnitude, phase), tuple(ECHO_TIMES),
+        has_phase=phase is not None,
+    )  # fmt: skip
+    return Session("01", scans=(scan,)), scan
+
+
+NONLOCAL = DenoiseOptions(method="nonlocal-means")
+
+
+def test_interpolated_images_are_denoised_on_the_grid_that_was_measured(rng):
+    """Zero-filled to twice the points in the plane: noise falls, and the noise that is left is known."""
+    true = decay()
+    magnitude, phase = noisy_complex(rng, true, wraps=0.0)
+    measured = magnitude * np.exp(1j * phase)
+    shape = (SHAPE[0], 2 * SHAPE[1], 2 * SHAPE[2])
+    image = np.stack([on_matrix(part, shape) for part in measured])
+    matrix = np.diag([0.5, 0.5, 1.0, 1.0])
+    geometry = Geometry(shape, matrix, acquired_voxel_size=(1.0, 1.0, 1.0))
+    session, scan = session_of(np.abs(image).astype(np.float32), np.angle(image).astype(np.float32), geometry)
+    new, removed, notes = denoised(session, [scan], NONLOCAL, Steps(None, None, [STEP]))
+    assert not notes
+    found, _ = new.scans[0].read()
+    inner = (slice(None), slice(2, -2), slice(4, -4, 2), slice(4, -4, 2))  # the points that were measured
+    same = (slice(None), slice(2, -2), slice(2, -2), slice(2, -2))
+    error = [(m - t).std() for m, t in ((magnitude[same], true[same]), (found[inner], true[same]))]
+    assert error[1] < 0.65 * error[0]
+    level = new.scans[0].noise.level[inner[1:]]
+    assert np.sqrt((level**2).mean()) == pytest.approx(error[1], rel=0.3)
+    assert removed[0].image.shape == shape
+
+
+def test_interpolated_magnitudes_are_left_as_they_are_with_the_reason(rng):
+    geometry = Geometry(SHAPE, np.eye(4), acquired_voxel_size=(1.0, 2.0, 2.0))
+    session, scan = session_of(noisy_complex(rng, decay())[0], None, geometry)
+    new, removed, notes = denoised(session, [scan], NONLOCAL, Steps(None, None, [STEP]))
+    assert new.scans[0] is scan
+    assert not removed
+    assert notes[0].startswith("scan.nii.gz: not denoised, because it was interpolated")
+
+
+def test_phase_for_susceptibility_stays_as_measured(rng):
+    magnitude, phase = noisy_complex(rng, decay())
+    session, scan = session_of(magnitude, phase, GRID)
+    new, _, _ = denoised(session, [scan], NONLOCAL, Steps(None, None, [STEP]))
+    assert new.scans[0].read()[1] is phase
+
+
+def test_an_image_without_noise_stays_and_the_others_go_on():
+    session, scan = session_of(np.full((2, *SHAPE), 7, np.float32), None, GRID)
+    new, _, notes = denoised(session, [scan], NONLOCAL, Steps(None, None, [STEP]))
+    assert new.scans[0] is scan
+    assert "fewer than 50 blocks" in notes[0]
