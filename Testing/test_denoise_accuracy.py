@@ -103,10 +103,11 @@ def test_rims_keep_their_contrast(maps, labels):
     assert denoised.sum() > 0.9 * clean.sum()
 
 
-def test_other_methods_keep_the_mean_too(scans, maps, labels):
+def test_mppca_gains_more_and_costs_a_little_contrast(scans, maps, labels):
+    """It draws small structures towards the mean of their window: white matter by 2 %, as the settings say."""
     settings = Settings()
     settings = replace(settings, denoise=replace(settings.denoise, method="mp-pca"))
     found = estimate(read_session(scans / "noisy", "01", None, None), ("R2star",), settings).maps
     (clean, noisy, denoised), _ = _in((labels[0] == WHITE_MATTER) & (labels[1] == 0), "R2star", (*maps[:2], found))
-    assert denoised.mean() == pytest.approx(clean.mean(), rel=0.01)
-    assert (denoised - clean).std() < 1.02 * (noisy - clean).std()
+    assert denoised.mean() == pytest.approx(clean.mean(), rel=0.03)
+    assert (denoised - clean).std() < 0.5 * (noisy - clean).std()

@@ -116,7 +116,8 @@ def _together(session, multi_echo, relaxation, given, removed, settings, notes, 
         images["removed_noise"] = nearest_on_grid(removed[0].image, removed[0].geometry, geometry)
         left = nearest_on_grid(removed[0].left, removed[0].geometry, geometry)[mask]
         figures["denoising"] = f"{how.title} ({how.reference})"
-        figures["noise_left_percent"] = round(100 * float(np.median(left)), 1)
+        quartiles = np.percentile(100 * left, (25, 50, 75)) if left.size else (100.0,) * 3
+        figures["noise_left_percent_quartiles"] = ", ".join(f"{quarter:.0f}" for quarter in quartiles)
         figures["likeness_of_removed_noise"] = round(max(off.likeness for off in removed), 3)
     made |= {name: placed(result, geometry, mask) for name, result in given.items()}
     if multi_echo is not None:

@@ -40,7 +40,10 @@ class DenoiseOptions(Options):
     """Whether and how noise is taken out of the raw images."""
 
     method: str = choice(
-        NONE, (NONE, *METHODS), "none, or how noise is taken out of the images before anything is fitted"
+        NONE,
+        (NONE, *METHODS),
+        "how noise is taken out of the images before anything is fitted; mp-pca gains more, but at SNR 25 it lowers "
+        "R2* of white matter by 2 % and of the pallidum by 9 %",
     )
     nonlocal_means: NonlocalOptions = NonlocalOptions()
     mp_pca: MppcaOptions = MppcaOptions()
