@@ -45,7 +45,7 @@ class QMRIEstimationParameterNode:
     """What the panel knows.
 
     magnitude, phase: a volume or a sequence of echoes. echoTimes: ms, blanks or commas between. fieldStrength: T, 0 for
-    unknown. makeR2star, makeChi: which maps.
+    unknown. makeR2star, makeChi: which maps. denoise: the images first.
     """
 
     magnitude: vtkMRMLScalarVolumeNode | vtkMRMLSequenceNode | None
@@ -54,6 +54,7 @@ class QMRIEstimationParameterNode:
     fieldStrength: Annotated[float, WithinRange(0, 20)] = 0.0
     makeR2star: bool = True
     makeChi: bool = True
+    denoise: bool = False
 
 
 class QMRIEstimationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -257,7 +258,10 @@ class QMRIEstimationLogic(ScriptedLoadableModuleLogic):
 
     def processParameters(self, parameters, progress=None, cancelled=None):
         """`process` with what a parameter node says."""
-        return self.process(*self._arguments(parameters), progress=progress, cancelled=cancelled)
+        from QMRIEstimationLib.settings import Settings
+
+        settings = Settings().with_denoising(parameters.denoise)
+        return self.process(*self._arguments(parameters), settings, progress=progress, cancelled=cancelled)
 
     def problem(self, parameters):
         """Why the maps of a parameter node cannot be made, in one sentence; empty when they can."""

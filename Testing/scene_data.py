@@ -70,10 +70,10 @@ class FakeEngine:
     """An engine that returns known maps, or raises, and remembers what it was given."""
 
     def __init__(self, error=None):
-        self.error, self.session, self.images = error, None, None
+        self.error, self.session, self.images, self.settings = error, None, None, None
 
     def __call__(self, session, maps, settings, progress, cancelled):
-        self.session, scan = session, session.scans[0]
+        self.session, self.settings, scan = session, settings, session.scans[0]
         self.images = scan.read()
         if progress is not None:
             progress(0.5, "half way")

@@ -112,6 +112,15 @@ def test_what_the_user_typed_reaches_the_engine_in_seconds(estimation):
     assert estimation.logic._estimate.session.scans[0].echo_times == pytest.approx((0.005, 0.010, 0.020))
 
 
+@pytest.mark.parametrize("ticked, method", [(False, "none"), (True, "nonlocal-means")])
+def test_denoising_is_switched_by_its_box(estimation, ticked, method):
+    estimation.ui.magnitudeSelector.setCurrentNode(add_magnitude())
+    estimation.ui.chiCheckBox.checked = False
+    estimation.ui.denoiseCheckBox.checked = ticked
+    estimation.ui.applyButton.click()
+    assert estimation.logic._estimate.settings.denoise.method == method
+
+
 def test_a_node_with_broken_parameters_is_explained_not_crashed_on(estimation):
     sequence = add_magnitude()
     sequence.SetIndexUnit("furlong")
