@@ -127,6 +127,20 @@ def test_magnitudes_lose_the_floor_of_the_noise(rng):
     )  # the SD of the noise is known to 3 %
 
 
+@pytest.mark.parametrize("snr", [3, 10])
+def test_sum_of_squares_of_many_coils(rng, snr):
+    """Non-central chi: the mean of the squares stands 2 n above the signal's, and the noise map knows the spread."""
+    coils = 8
+    channels = rng.standard_normal((2 * coils, 3, *SHAPE)).astype(np.float32)
+    channels[::2] += snr / np.sqrt(coils)
+    magnitude = np.sqrt((channels**2).sum(axis=0))
+    options = DenoiseOptions(method="nonlocal-means", coils=coils)
+    found = denoise_images([(magnitude, None)], GRID, options)
+    assert np.median(found.before[0]) == pytest.approx(1, abs=0.05)
+    assert found.images[0][0].mean() == pytest.approx(snr, rel=0.03)
+    assert magnitude.mean() > 1.05 * snr
+
+
 def test_phase_is_denoised_across_wraps(rng):
     true = decay()
     scan = noisy_complex(rng, true)
@@ -161,7 +175,7 @@ def test_noise_map_finds_noise_that_varies_over_the_head(rng, snr, complex_data)
     image = snr * sd.mean() * folds + sd * (noise[0] + 1j * noise[1])
     channels = np.concatenate([image.real, image.imag]) if complex_data else np.abs(image)
     geometry = Geometry(shape, np.diag([2.0, 2.0, 2.0, 1.0]))
-    found = noise_map(channels.astype(np.float32), geometry, rician=not complex_data)
+    found = noise_map(channels.astype(np.float32), geometry, coils=0 if complex_data else 1)
     assert np.median(found / sd) == pytest.approx(1, abs=0.03)
     assert np.quantile(np.abs(found / sd - 1), 0.8) < 0.08  # the Gaussian rounds the peak off
 
@@ -170,7 +184,7 @@ def test_noise_map_finds_noise_that_varies_over_the_head(rng, snr, complex_data)
 def test_noise_map_near_the_floor(rng, snr):
     noise = rng.standard_normal((2, 4, 64, 64, 64))
     magnitude = np.hypot(snr + noise[0], noise[1]).astype(np.float32)
-    found = noise_map(magnitude, Geometry((64, 64, 64), np.eye(4)), rician=True)
+    found = noise_map(magnitude, Geometry((64, 64, 64), np.eye(4)), coils=1)
     assert np.median(found) == pytest.approx(1, abs=0.1)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..parameters import Options, choice
+from ..parameters import Options, choice, param
 from .demodulate import demodulated
 from .mppca import MppcaOptions, mppca
 from .noise_map import noise_map
@@ -47,6 +47,13 @@ class DenoiseOptions(Options):
     )
     nonlocal_means: NonlocalOptions = NonlocalOptions()
     mp_pca: MppcaOptions = MppcaOptions()
+    coils: int = param(
+        1,
+        "",
+        1,
+        256,
+        "coil channels whose squares were added to magnitudes (sum of squares); 1 where they were combined with phase",
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +97,7 @@ def denoise_images(scans, geometry, options, progress=None, cancelled=None):
         else:
             parts = [demodulated(m, p, geometry) for m, p in zip(magnitude, phase, strict=True)]
             own, factor = [part for pair, _ in parts for part in pair], [f for _, f in parts]
-        level = noise_map(own, geometry, rician=phase is None)
+        level = noise_map(own, geometry, coils=options.coils if phase is None else 0)
         channels += [c / level for c in own]
         squared += [phase is None] * len(own)
         factors.append(factor)
@@ -106,7 +113,7 @@ def denoise_images(scans, geometry, options, progress=None, cancelled=None):
     for (magnitude, phase), factor, level in zip(scans, factors, before, strict=True):
         count = len(magnitude) * (1 if phase is None else 2)
         part = means[start : start + count]
-        images.append(_restored(part, magnitude, phase, factor, level, usable))
+        images.append(_restored(part, magnitude, phase, factor, level, usable, options.coils))
         left.append(level * share)
         if phase is None:
             part = np.sqrt(part)
@@ -115,10 +122,10 @@ def denoise_images(scans, geometry, options, progress=None, cancelled=None):
     return Denoised(images, left, before, channels[0], _likeness(channels, usable))
 
 
-def _restored(means, magnitude, phase, factors, level, usable):
+def _restored(means, magnitude, phase, factors, level, usable, coils):
     """Magnitude and phase of a scan from the means of its channels; voxels that are not usable as they were."""
     if phase is None:
-        amplitude = level * np.sqrt(np.maximum(means - 2, 0))
+        amplitude = level * np.sqrt(np.maximum(means - 2 * coils, 0))
         return np.where(usable, amplitude, magnitude).astype(np.float32), None
     amplitude, angle = np.empty_like(magnitude), np.empty_like(phase)
     for e, factor in enumerate(factors):

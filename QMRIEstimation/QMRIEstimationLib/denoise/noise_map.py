@@ -1,10 +1,10 @@
 """The noise SD at every place of an image: parallel imaging makes it vary over the head."""
 
 import numpy as np
+from scipy import special
 from scipy.ndimage import gaussian_filter
 
 from ..noise import block_details
-from ..relaxometry.rician import rician_mean
 
 _WIDTH = 10.0  # mm, SD of the Gaussian over which blocks are averaged: wide against folds, narrow against a coil array
 _ROUNDS = 4  # of telling quiet blocks by the noise found; the last one changes the result by less than 1 %
@@ -12,7 +12,7 @@ _LOG_MEAN = -(np.euler_gamma + np.log(2)) / 2  # of the logarithm of |x|, x norm
 _FEWEST = 2.0  # quiet blocks that the Gaussian must weigh; where there are fewer the mean of the image stands in
 
 
-def noise_map(channels, geometry, rician=False):
+def noise_map(channels, geometry, coils=0):
     """Noise SD of one channel, which varies smoothly.
 
     The logarithm of the finest detail (the triple difference of 2x2x2 blocks, noise.block_details) is averaged over
@@ -23,7 +23,8 @@ def noise_map(channels, geometry, rician=False):
     Args:
         channels: float32 [c, k, j, i], all of one noise; real and imaginary parts without their smooth phase, or
             magnitudes. Voxels that are 0 or not finite in a channel are not looked at.
-        geometry: voxel size, mm, of the grid that was measured. rician: whether the channels are magnitudes.
+        geometry: voxel size, mm, of the grid that was measured.
+        coils: whose squares were added to the magnitudes, 1 for a combined one; 0: the channels are no magnitudes.
     Returns:
         float32 [k, j, i] in the unit of the images.
     Raises:
@@ -45,8 +46,8 @@ def noise_map(channels, geometry, rician=False):
     for _ in range(_ROUNDS):
         shrunk = 0
         spread = np.float32(1)
-        if rician:
-            shares = [magnitude_share(mean / np.exp(level)) for mean, _, _ in details]
+        if coils:
+            shares = [magnitude_share(mean / np.exp(level), coils) for mean, _, _ in details]
             shrunk = sum(np.log(s) for s in shares) / len(shares)
             spread = sum(s**2 for s in shares) / len(shares)
         quiet = usable & (structure <= spread * np.exp(2 * level))
@@ -54,11 +55,16 @@ def noise_map(channels, geometry, rician=False):
     return _on_voxels(np.exp(level), channels[0].shape)
 
 
-def magnitude_share(signal):
-    """SD of a magnitude over that of one channel, 0.66 to 1, for its mean over the channel's SD."""
+def magnitude_share(signal, coils=1):
+    """SD of a magnitude over that of one channel, 0.66 to 1, for its mean over the channel's SD.
+
+    The mean of the root of the sum of squares of n coils is sqrt(2) G(n + 1/2) / G(n) 1F1(-1/2, n, -s^2 / 2), that of
+    its square s^2 + 2 n (Constantinides CD et al. 1997, Magn Reson Med 38:852-857).
+    """
     true = np.linspace(0, 12, 1201)
-    means = rician_mean(true)
-    return np.interp(signal, means, np.sqrt(2 + true**2 - means**2)).astype(np.float32)
+    size = np.sqrt(2) * np.exp(special.gammaln(coils + 0.5) - special.gammaln(coils))
+    means = size * special.hyp1f1(-0.5, coils, -(true**2) / 2)
+    return np.interp(signal, means, np.sqrt(2 * coils + true**2 - means**2)).astype(np.float32)
 
 
 def _details_beside(shape):
