@@ -19,7 +19,7 @@ _PLANES = 4  # of blocks that a thread takes at a time
 class MppcaOptions(Options):
     """Settings of MP-PCA."""
 
-    window: float = param(2e-3, "m", 5e-4, 0.02, "distance around two voxels within which components are looked for")
+    window: float = param(2.0, "mm", 0.5, 20.0, "distance around two voxels within which components are looked for")
 
 
 def mppca(channels, squared, usable, geometry, options=MppcaOptions(), progress=None, cancelled=None):
@@ -44,9 +44,7 @@ def mppca(channels, squared, usable, geometry, options=MppcaOptions(), progress=
         raise ValueError(
             f"mppca: there are {len(channels)} channels, mp-pca needs {FEWEST_CHANNELS} or more; use nonlocal-means."
         )
-    reach = tuple(
-        min(round(1e3 * options.window / h), n - 1) for h, n in zip(geometry.voxel_size, usable.shape, strict=True)
-    )
+    reach = tuple(min(round(options.window / h), n - 1) for h, n in zip(geometry.voxel_size, usable.shape, strict=True))
     kept, share = channels.copy(), np.ones(usable.shape, np.float32)
     blocks = tuple(-(-n // _BLOCK) for n in usable.shape)
     around = tuple(-(-r // _BLOCK) for r in reach)  # blocks beside a voxel's own whose windows reach it

@@ -16,8 +16,8 @@ _TILE = (8, 32)  # planes and rows that are worked on together, so that the imag
 class NonlocalOptions(Options):
     """Settings of multispectral non-local means."""
 
-    search: float = param(3e-3, "m", 5e-4, 0.02, "distance along each axis within which like voxels are looked for")
-    patch: float = param(1e-3, "m", 0.0, 5e-3, "half the side of the patches that are compared")
+    search: float = param(3.0, "mm", 0.5, 20.0, "distance along each axis within which like voxels are looked for")
+    patch: float = param(1.0, "mm", 0.0, 5.0, "half the side of the patches that are compared")
     strength: float = param(
         1.5, "", 0.1, 20.0, "SDs that noise gives the distance of like patches, beyond which a patch is another tissue"
     )
@@ -65,8 +65,8 @@ def nonlocal_means(channels, squared, usable, geometry, options=NonlocalOptions(
 
 
 def _radii(radius, voxel_size, shape):
-    """Voxels along [k, j, i] that a radius (m) spans, none along an axis of one voxel."""
-    return tuple(min(round(1e3 * radius / h), n - 1) for h, n in zip(voxel_size, shape, strict=True))
+    """Voxels along [k, j, i] that a radius (mm) spans, none along an axis of one voxel."""
+    return tuple(min(round(radius / h), n - 1) for h, n in zip(voxel_size, shape, strict=True))
 
 
 @kernel
