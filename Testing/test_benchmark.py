@@ -40,6 +40,8 @@ def test_every_stage_stands_in_the_table_with_its_unit(table):
         "R1 linear",
         "R2 LORE",
         "noise",
+        "denoising, nonlocal-means",
+        "denoising, mp-pca",
         "mask",
         "ROMEO, one echo",
         "ROMEO, all echoes",
@@ -54,7 +56,7 @@ def test_every_stage_stands_in_the_table_with_its_unit(table):
         assert row.timing.least <= row.timing.median <= row.timing.most
         assert row.floors > 0
         assert row.peak_bytes > 0
-        assert row.unit == (COPIES if row.name.startswith(("R1", "R2", "noise")) else FFTS)
+        assert row.unit == (COPIES if row.name.startswith(("R1", "R2", "noise", "denoising")) else FFTS)
 
 
 def test_peer_that_is_installed_has_a_time(table):

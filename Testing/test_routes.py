@@ -15,6 +15,7 @@ from QMRIEstimationLib.flip_series import FlipSeries
 from QMRIEstimationLib.geometry import Geometry
 from QMRIEstimationLib.io.nifti import read_image
 from QMRIEstimationLib.multi_echo import plan_multi_echo
+from QMRIEstimationLib.noise import Noise
 from QMRIEstimationLib.pipeline import MAPS
 from QMRIEstimationLib.relaxation_plan import plan_relaxation
 from QMRIEstimationLib.relaxometry.bssfp import R2Options
@@ -163,7 +164,7 @@ def test_flip_angles_may_have_different_echoes(rng, monkeypatch):
                  flip_angle=angle, repetition_time=0.028, spoiling_increment=None)
         )  # fmt: skip
     everywhere = np.ones(geometry.shape, bool)
-    monkeypatch.setattr(flip_series, "measured_noise", lambda *_: noise)
+    monkeypatch.setattr(flip_series, "measured_noise", lambda *_, **__: Noise(noise))
     monkeypatch.setattr(
         FlipSeries, "_place", lambda _, __, ___, images, *____: Place("20", images[1][0], geometry, everywhere)
     )

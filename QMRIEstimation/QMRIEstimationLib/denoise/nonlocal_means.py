@@ -17,9 +17,9 @@ class NonlocalOptions(Options):
     """Settings of multispectral non-local means."""
 
     search: float = param(3.0, "mm", 0.5, 20.0, "distance along each axis within which like voxels are looked for")
-    patch: float = param(1.0, "mm", 0.0, 5.0, "half the side of the patches that are compared")
+    patch: float = param(1.0, "mm", 0.0, 5.0, "radius of the patches that are compared")
     strength: float = param(
-        1.5, "", 0.1, 20.0, "SDs that noise gives the distance of like patches, beyond which a patch is another tissue"
+        0.5, "", 0.1, 20.0, "SDs that noise gives the distance of like patches, beyond which a patch is another tissue"
     )
 
 
@@ -47,9 +47,9 @@ def nonlocal_means(channels, squared, usable, geometry, options=NonlocalOptions(
         2009:756897 (weights of all channels). The weights are this project's.
     """
     check_same_shape(channel=channels[0], usable=usable)
-    search, patch = (_radii(r, geometry.voxel_size, usable.shape) for r in (options.search, options.patch))
-    terms = len(channels) * np.prod([2 * r + 1 for r in patch])
-    limit = np.float32(options.strength * np.sqrt(2 / terms))
+    search = _radii(options.search, geometry.voxel_size, usable.shape)
+    patch = _ball(options.patch, geometry.voxel_size, usable.shape)
+    limit = np.float32(options.strength * np.sqrt(2 / (len(channels) * len(patch))))
     means = np.empty_like(channels)
     share = np.ones(usable.shape, np.float32)
     flags, inside = np.asarray(squared, np.uint8), usable.astype(np.float32)
@@ -69,6 +69,13 @@ def _radii(radius, voxel_size, shape):
     return tuple(min(round(radius / h), n - 1) for h, n in zip(voxel_size, shape, strict=True))
 
 
+def _ball(radius, voxel_size, shape):
+    """Offsets [n, 3] along [k, j, i] of the voxels within a radius (mm) of one, itself included."""
+    reach = _radii(radius, voxel_size, shape)
+    offsets = np.stack(np.meshgrid(*[np.arange(-r, r + 1) for r in reach], indexing="ij"), axis=-1).reshape(-1, 3)
+    return offsets[np.linalg.norm(offsets * voxel_size, axis=1) <= radius * 1.001]
+
+
 @kernel
 def _tile(channels, squared, usable, search, patch, limit, start, means, share):
     """Means and noise share of one tile, [k, j] from `start`."""
@@ -78,27 +85,24 @@ def _tile(channels, squared, usable, search, patch, limit, start, means, share):
     total = np.zeros((count, k1 - k0, j1 - j0, width), np.float32)
     weights = np.zeros((k1 - k0, j1 - j0, width), np.float32)
     squares = np.zeros_like(weights)
+    rk, rj, ri = patch[:, 0].max(), patch[:, 1].max(), patch[:, 2].max()
     # distances of the tile and of the patches' margin around it
-    field = np.empty((k1 - k0 + 2 * patch[0], j1 - j0 + 2 * patch[1], width), np.float32)
-    row, weight = np.empty(width, np.float32), np.empty(width, np.float32)
+    field = np.empty((k1 - k0 + 2 * rk, j1 - j0 + 2 * rj, width + 2 * ri), np.float32)
+    weight = np.empty(width, np.float32)
     for dk in range(-search[0], search[0] + 1):
-        ka, kb = max(k0 - patch[0], 0, -dk), min(k1 + patch[0], depth, depth - dk)
+        ka, kb = max(k0 - rk, 0, -dk), min(k1 + rk, depth, depth - dk)
         for dj in range(-search[1], search[1] + 1):
-            ja, jb = max(j0 - patch[1], 0, -dj), min(j1 + patch[1], height, height - dj)
+            ja, jb = max(j0 - rj, 0, -dj), min(j1 + rj, height, height - dj)
             for di in range(-search[2], search[2] + 1):
                 ia, ib = max(0, -di), min(width, width - di)
                 for k in range(ka, kb):
                     for j in range(ja, jb):
-                        _distances(channels, k, j, (dk, dj, di), ia, ib, row)
-                        _box(row[ia:ib], patch[2], field[k - ka, j - ja, ia:ib])
+                        _distances(channels, k, j, (dk, dj, di), ia, ib, ri, field[k - ka, j - ja])
+                around = field[: kb - ka, : jb - ja, : ib - ia + 2 * ri]
                 for k in range(max(k0, ka), min(k1, kb)):
-                    near = max(k - patch[0], ka) - ka, min(k + patch[0] + 1, kb) - ka
                     for j in range(max(j0, ja), min(j1, jb)):
-                        lines = max(j - patch[1], ja) - ja, min(j + patch[1] + 1, jb) - ja
-                        scale = np.float32(0.5 / count)
                         there = usable[k + dk, j + dj, ia + di : ib + di]
-                        around = field[near[0] : near[1], lines[0] : lines[1], ia:ib]
-                        _weights(around, scale, limit, there, weight[: ib - ia])
+                        _weights(around, (k - ka, j - ja, ri), patch, count, limit, there, weight[: ib - ia])
                         _add(weight[: ib - ia], weights[k - k0, j - j0, ia:ib], squares[k - k0, j - j0, ia:ib])
                         for c in range(count):
                             other = channels[c, k + dk, j + dj, ia + di : ib + di]
@@ -107,47 +111,37 @@ def _tile(channels, squared, usable, search, patch, limit, start, means, share):
 
 
 @kernel
-def _distances(channels, k, j, shift, first, last, row):
-    """Sum over the channels of squared differences to the neighbours at `shift`, along one line."""
+def _distances(channels, k, j, shift, first, last, margin, row):
+    """Sum over the channels of squared differences to the neighbours at `shift`, along a line.
+
+    `row` begins and ends with `margin` places that repeat its ends.
+    """
     dk, dj, di = shift
-    row[first:last] = 0
-    out = row[first:last]
+    n = last - first
+    out = row[margin : margin + n]
+    out[:] = 0
     for c in range(channels.shape[0]):
         here, there = channels[c, k, j, first:last], channels[c, k + dk, j + dj, first + di : last + di]
-        for n in range(last - first):
-            difference = here[n] - there[n]
-            out[n] += difference * difference
+        for i in range(n):
+            difference = here[i] - there[i]
+            out[i] += difference * difference
+    row[:margin] = out[0]
+    row[margin + n : n + 2 * margin] = out[n - 1]
 
 
 @kernel
-def _box(values, radius, out):
-    """Mean over a window of `radius` on both sides, cut at the ends."""
-    n = values.size
-    for i in range(n):
-        out[i] = values[i]
-    for r in range(1, radius + 1):
-        for i in range(n - r):
-            out[i] += values[i + r]
-            out[i + r] += values[i]
-    for i in range(min(radius, n)):
-        out[i] /= min(i, radius) + min(n - 1 - i, radius) + 1
-    for i in range(radius, n - radius):
-        out[i] *= np.float32(1 / (2 * radius + 1))
-    for i in range(max(n - radius, radius), n):
-        out[i] /= min(i, radius) + min(n - 1 - i, radius) + 1
-
-
-@kernel
-def _weights(field, scale, limit, usable, weight):
-    """Weights along a line from the mean of the lines of `field` [k, j, i], which hold distances."""
-    one, scale = np.float32(1), scale / np.float32(field.shape[0] * field.shape[1])
-    inverse = one / limit
+def _weights(field, place, patch, count, limit, usable, weight):
+    """Weights along the line [k, j] from the mean of the distances `field` over the patch around each voxel."""
+    one, inverse = np.float32(1), np.float32(1) / limit
+    k, j, margin = place
     weight[:] = 0
-    for k in range(field.shape[0]):
-        for j in range(field.shape[1]):
-            part = field[k, j]
-            for n in range(weight.size):
-                weight[n] += part[n]
+    for p in range(len(patch)):  # beyond the ends the last voxels are repeated
+        at_k = min(max(k + patch[p, 0], 0), field.shape[0] - 1)
+        at_j = min(max(j + patch[p, 1], 0), field.shape[1] - 1)
+        part = field[at_k, at_j, margin + patch[p, 2] : margin + patch[p, 2] + weight.size]
+        for n in range(weight.size):
+            weight[n] += part[n]
+    scale = np.float32(0.5 / (len(patch) * count))
     for n in range(weight.size):
         excess = max(weight[n] * scale - one, np.float32(0)) * inverse
         rest = max(one - excess * excess, np.float32(0))
