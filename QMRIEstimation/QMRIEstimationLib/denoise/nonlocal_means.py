@@ -39,7 +39,8 @@ def nonlocal_means(channels, squared, usable, geometry, options=NonlocalOptions(
         progress, cancelled: optional callbacks.
     Returns:
         float32 [c, k, j, i], the means (of the squares where `squared`), and float32 [k, j, i], the share of the
-        noise SD that independent noise keeps, sqrt(sum w^2) / sum w.
+        noise SD that is left: sqrt(v + b^2), v = sum w^2 / (sum w)^2 for independent noise, and b = -sum w' / (n sum w)
+        of a voxel's own, which chooses those that resemble it (Stein's lemma, w' by D, n terms of D).
     Raises:
         ValueError: the shapes differ. Cancelled.
     Reference:
@@ -84,11 +85,11 @@ def _tile(channels, squared, usable, search, patch, limit, start, means, share):
     k1, j1 = min(k0 + _TILE[0], depth), min(j0 + _TILE[1], height)
     total = np.zeros((count, k1 - k0, j1 - j0, width), np.float32)
     weights = np.zeros((k1 - k0, j1 - j0, width), np.float32)
-    squares = np.zeros_like(weights)
+    squares, slopes = np.zeros_like(weights), np.zeros_like(weights)
     rk, rj, ri = patch[:, 0].max(), patch[:, 1].max(), patch[:, 2].max()
     # distances of the tile and of the patches' margin around it
     field = np.empty((k1 - k0 + 2 * rk, j1 - j0 + 2 * rj, width + 2 * ri), np.float32)
-    weight = np.empty(width, np.float32)
+    weight, slope = np.empty(width, np.float32), np.empty(width, np.float32)
     for dk in range(-search[0], search[0] + 1):
         ka, kb = max(k0 - rk, 0, -dk), min(k1 + rk, depth, depth - dk)
         for dj in range(-search[1], search[1] + 1):
@@ -102,12 +103,15 @@ def _tile(channels, squared, usable, search, patch, limit, start, means, share):
                 for k in range(max(k0, ka), min(k1, kb)):
                     for j in range(max(j0, ja), min(j1, jb)):
                         there = usable[k + dk, j + dj, ia + di : ib + di]
-                        _weights(around, (k - ka, j - ja, ri), patch, count, limit, there, weight[: ib - ia])
-                        _add(weight[: ib - ia], weights[k - k0, j - j0, ia:ib], squares[k - k0, j - j0, ia:ib])
+                        _weights(around, (k - ka, j - ja, ri), patch, count, limit, there, weight[: ib - ia], slope)
+                        place = k - k0, j - j0
+                        _add(weight[: ib - ia], weights[place][ia:ib], squares[place][ia:ib])
+                        _add_to(slope[: ib - ia], slopes[place][ia:ib])
                         for c in range(count):
                             other = channels[c, k + dk, j + dj, ia + di : ib + di]
                             _accumulate(weight[: ib - ia], other, squared[c], total[c, k - k0, j - j0, ia:ib])
-    _divide(channels, squared, usable, (k0, j0), total, weights, squares, means, share)
+    slopes /= np.float32(count * len(patch))
+    _divide(channels, squared, usable, (k0, j0), total, (weights, squares, slopes), means, share)
 
 
 @kernel
@@ -130,8 +134,8 @@ def _distances(channels, k, j, shift, first, last, margin, row):
 
 
 @kernel
-def _weights(field, place, patch, count, limit, usable, weight):
-    """Weights along the line [k, j] from the mean of the distances `field` over the patch around each voxel."""
+def _weights(field, place, patch, count, limit, usable, weight, slope):
+    """Weights, and by how much they fall with D, along the line [k, j]; D is the mean of `field` over the patch."""
     one, inverse = np.float32(1), np.float32(1) / limit
     k, j, margin = place
     weight[:] = 0
@@ -146,6 +150,7 @@ def _weights(field, place, patch, count, limit, usable, weight):
         excess = max(weight[n] * scale - one, np.float32(0)) * inverse
         rest = max(one - excess * excess, np.float32(0))
         weight[n] = rest * rest * usable[n]
+        slope[n] = 4 * excess * rest * inverse * usable[n]
 
 
 @kernel
@@ -153,6 +158,12 @@ def _add(weight, total, squares):
     for n in range(weight.size):
         total[n] += weight[n]
         squares[n] += weight[n] * weight[n]
+
+
+@kernel
+def _add_to(values, total):
+    for n in range(values.size):
+        total[n] += values[n]
 
 
 @kernel
@@ -166,15 +177,17 @@ def _accumulate(weight, other, squared, total):
 
 
 @kernel
-def _divide(channels, squared, usable, start, total, weights, squares, means, share):
+def _divide(channels, squared, usable, start, total, sums, means, share):
     """Sums of a tile into means and the share of the noise; voxels that are not usable as they were."""
     k0, j0 = start
+    weights, squares, slopes = sums
     for k in range(weights.shape[0]):
         for j in range(weights.shape[1]):
             for i in range(weights.shape[2]):
                 there = usable[k0 + k, j0 + j, i] > 0
                 if there:
-                    share[k0 + k, j0 + j, i] = np.sqrt(squares[k, j, i]) / weights[k, j, i]
+                    left = squares[k, j, i] + slopes[k, j, i] ** 2
+                    share[k0 + k, j0 + j, i] = min(np.sqrt(left) / weights[k, j, i], 1)
                 for c in range(len(channels)):
                     own = channels[c, k0 + k, j0 + j, i]
                     kept = own * own if squared[c] else own
