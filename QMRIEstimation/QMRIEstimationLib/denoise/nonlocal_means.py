@@ -17,9 +17,15 @@ class NonlocalOptions(Options):
     """Settings of multispectral non-local means."""
 
     search: float = param(3.0, "mm", 0.5, 20.0, "distance along each axis within which like voxels are looked for")
-    patch: float = param(1.0, "mm", 0.0, 5.0, "radius of the patches that are compared")
+    patch: float = param(
+        1.75,
+        "mm",
+        0.0,
+        5.0,
+        "radius of the patches that are compared; smaller gains more and may draw small lesions in",
+    )
     strength: float = param(
-        0.5, "", 0.1, 20.0, "SDs that noise gives the distance of like patches, beyond which a patch is another tissue"
+        1.5, "", 0.1, 20.0, "SDs that noise gives the distance of like patches, beyond which a patch is another tissue"
     )
 
 
