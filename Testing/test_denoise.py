@@ -346,3 +346,10 @@ def test_an_image_without_noise_stays_and_the_others_go_on():
     new, _, notes = denoised(session, [scan], NONLOCAL, Steps(None, None, [STEP]))
     assert new.scans[0] is scan
     assert "fewer than 50 blocks" in notes[0]
+
+
+def test_a_scan_that_serves_twice_is_denoised_once(rng):
+    """Flip angles with several echoes give chi as well; twice in the weights their noise would count as structure."""
+    session, scan = session_of(*noisy_complex(rng, decay()), GRID)
+    once, twice = (denoised(session, scans, NONLOCAL, Steps(None, None, [STEP]))[0] for scans in ([scan], [scan, scan]))
+    assert np.array_equal(once.scans[0].read()[0], twice.scans[0].read()[0])

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import special
 from scipy.ndimage import gaussian_filter
 
-from ..noise import block_details
+from ..noise import FEWEST_BLOCKS, block_details
 
 _WIDTH = 10.0  # mm, SD of the Gaussian over which blocks are averaged: wide against folds, narrow against a coil array
 _ROUNDS = 4  # of telling quiet blocks by the noise found; the last one changes the result by less than 1 %
@@ -39,8 +39,11 @@ def noise_map(channels, geometry, coils=0):
     whole = np.logical_and.reduce(seen)
     structure = sum(s for _, _, s in details) / (len(details) * _details_beside(channels[0].shape))
     usable = whole & np.logical_and.reduce([d != 0 for _, d, _ in details])
-    if np.count_nonzero(usable) < 50:
-        raise ValueError("noise_map: fewer than 50 blocks of 2x2x2 voxels with signal and noise were found.")
+    if np.count_nonzero(usable) < FEWEST_BLOCKS:
+        raise ValueError(
+            f"noise_map: fewer than {FEWEST_BLOCKS} blocks of 2x2x2 voxels with signal and noise were found; give "
+            "images that were not masked or smoothed to nothing."
+        )
     logs = [np.log(np.abs(np.where(usable, d, 1))) - np.float32(_LOG_MEAN) for _, d, _ in details]
     level = _averaged(sum(logs) / len(logs), usable, width)
     for _ in range(_ROUNDS):

@@ -73,8 +73,8 @@ def denoised(session, scans, options, steps):
 
 
 def _groups(scans):
-    """Scans on one grid."""
-    rest = [scan for scan in scans if scan.role in ROLES]
+    """Scans on one grid, each once though it may serve twice: a second copy would have the same noise."""
+    rest = list(dict.fromkeys(scan for scan in scans if scan.role in ROLES))
     while rest:
         together = [scan for scan in rest if scan.geometry.same_grid(rest[0].geometry)]
         yield together
