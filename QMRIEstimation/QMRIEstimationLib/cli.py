@@ -13,6 +13,7 @@ from . import __version__
 from .errors import Cancelled, InputError, sentence
 
 DONE, SOME_FAILED, WRONG_CALL = 0, 1, 2
+STEPS = ("estimate", "stage", "regions", "report")  # estimate and report are always done
 
 
 def main(argv=None):
@@ -81,6 +82,13 @@ def _add_run(commands):
     run.add_argument("level", choices=("participant", "group"))
     run.add_argument("--participant-label", nargs="+", default=[], metavar="L", help="only these subjects")
     run.add_argument("--session-label", nargs="+", default=[], metavar="S", help="only these sessions")
+    run.add_argument(
+        "--steps",
+        nargs="+",
+        choices=STEPS,
+        metavar="STEP",
+        help=f"only these of {', '.join(STEPS)}; default all that the data allow",
+    )
     run.add_argument("--maps", nargs="+", choices=MAPS, help="only these maps; default all that the data allow")
     run.add_argument(
         "--derivatives",
@@ -148,15 +156,17 @@ def _threads(text):
 
 
 def _run(options):
+    from QMRILesionStagingLib.settings import StudySettings
+
     from .io.bids import find_sessions
     from .io.derivatives import prepare_dataset
     from .precompile import compile_ahead
-    from .settings import Settings, read_settings
+    from .settings import read_settings
     from .threads import use_threads
 
     if options.level == "group":
         return _group(options.output_dir)
-    settings = read_settings(options.config) if options.config else Settings()
+    settings = read_settings(options.config, StudySettings()) if options.config else StudySettings()
     if options.denoise is not None:
         settings = settings.with_denoising(options.denoise)
     derivatives = _derivatives(options.derivatives)
@@ -190,6 +200,7 @@ def _one(options, subject, session, settings, derivatives):
             settings,
             maps=options.maps,
             derivatives=derivatives,
+            after=_after(options.steps, settings),
             progress=show,
         )
     except Exception as error:
@@ -201,6 +212,20 @@ def _one(options, subject, session, settings, derivatives):
         print(f"{name}: note: {note}", file=sys.stderr)
     print(f"{name}: {', '.join(result.maps)} done")
     return True
+
+
+def _after(steps, settings):
+    """What is done with the maps of a session; None where only they were asked for."""
+    from QMRILesionStagingLib.participant_stage import stage_session
+
+    wanted = tuple(step for step in ("stage", "regions") if steps is None or step in steps)
+    if not wanted:
+        return None
+
+    def after(folder, estimate, progress, cancelled):
+        return stage_session(folder, estimate, settings, wanted, steps is not None, progress, cancelled)
+
+    return after
 
 
 def _progress(name):
@@ -234,10 +259,11 @@ def _group(output_dir):
 
 
 def _config(options):
-    from .parameters import toml_lines
-    from .settings import Settings
+    from QMRILesionStagingLib.settings import StudySettings
 
-    print("\n".join(toml_lines(Settings())))
+    from .parameters import toml_lines
+
+    print("\n".join(toml_lines(StudySettings())))
     return DONE
 
 

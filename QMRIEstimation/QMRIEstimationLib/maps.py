@@ -1,5 +1,6 @@
 """What comes out: a quantitative map with its uncertainty, quality and validity."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -67,6 +68,8 @@ class Estimate:
         figures: name -> number or text for the record (noise SD, medians, sign of the phase, reference offset).
         timings: stage -> seconds.
         registrations: name of scan -> registration.Registration to the scan that the others were brought to.
+        respond: function from susceptibility added to the object (ppm, on the grid) to the change of the map of chi;
+            None where chi was not made here.
     """
 
     session: object
@@ -79,3 +82,4 @@ class Estimate:
     figures: dict = field(default_factory=dict)
     timings: dict = field(default_factory=dict)
     registrations: dict = field(default_factory=dict)
+    respond: Callable | None = None

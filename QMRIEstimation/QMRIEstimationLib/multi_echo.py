@@ -1,5 +1,6 @@
 """R2* and susceptibility of the multi-echo scan: the order of the steps and nothing else."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,7 +52,7 @@ class MultiEcho:
     Attributes:
         magnitude: float32 [k, j, i], first echo. mask: bool, the brain. noise: noise.Noise.
         r2star: QuantitativeMap or None, also when it was not asked for.
-        maps, images, figures, notes: as in maps.Estimate.
+        maps, images, figures, notes, respond: as in maps.Estimate.
     """
 
     scan: Scan
@@ -62,6 +63,7 @@ class MultiEcho:
     images: dict
     figures: dict = field(default_factory=dict)
     notes: tuple = ()
+    respond: Callable | None = None
 
 
 def plan_multi_echo(session, wanted, explicit, ready=ReadyOptions()):
@@ -117,6 +119,7 @@ def multi_echo_maps(session, plan, settings, steps, r2star=None):
     notes += mask_notes
     figures["brain_volume_ml"] = round(float(mask.sum()) * geometry.voxel_volume / 1000, 1)
 
+    respond = None
     made, images, fields = {}, {} if phase is None else {"wrapped_phase": phase[-1]}, None
     if "field map" in plan.steps:
         steps.start("field map")
@@ -138,6 +141,7 @@ def multi_echo_maps(session, plan, settings, steps, r2star=None):
             scan, plan.source, fields, magnitude, phase, mask, r2star, session, settings, noise.sd, steps
         )
         notes += result.notes
+        respond = result.respond
         images |= {"local_field": result.local_field, "chi_misfit": result.misfit}
         images |= {} if fieldmap is None else {"total_field": result.total_field}
         figures["phase_sign"] = {1: "+1", -1: "-1"}.get(result.phase_sign, "undetermined")
@@ -148,7 +152,7 @@ def multi_echo_maps(session, plan, settings, steps, r2star=None):
             figures["chi_ventricles_ppm"] = round(result.csf_mean, 6)
     elif fieldmap is not None:
         images["total_field"] = fieldmap.total_field
-    return MultiEcho(scan, magnitude[0], mask, r2star, made, images, figures, tuple(notes))
+    return MultiEcho(scan, magnitude[0], mask, r2star, made, images, figures, tuple(notes), respond)
 
 
 def measured_noise(scan, magnitude, phase=None, gain=1.0):

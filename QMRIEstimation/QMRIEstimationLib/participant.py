@@ -1,24 +1,40 @@
 """The participant level: one subject-session from raw files to maps, report and log, whole or not at all."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from .errors import sentence
 from .io.bids import read_session
-from .io.derivatives import prefix, session_folder, whole_folder, write_estimate
+from .io.derivatives import files_below, prefix, session_folder, whole_folder, write_estimate
 from .io.nifti import relative_name
 from .pipeline import estimate, needed_roles
 from .provenance import run_record, write_log
 from .report.subject import write_report
+from .steps import part
 
+ESTIMATION = 0.85  # of the progress, where more is done with the maps
 UNFINISHED = "the run has not ended; where it is not going on any more it was killed (out of memory?), run it again."
 
 
 def run_participant(
-    bids_dir, output_dir, subject, session, settings, *, maps=None, derivatives=None, progress=None, cancelled=None
+    bids_dir,
+    output_dir,
+    subject,
+    session,
+    settings,
+    *,
+    maps=None,
+    derivatives=None,
+    after=None,
+    progress=None,
+    cancelled=None,
 ):
     """Estimate, write and report one session; a log is written however it ends, by a kill too.
 
+    Args:
+        after: what is done with the maps before the folder is complete: function(folder, estimate, progress,
+            cancelled) that writes below the folder and returns sections of the report (Html) and sentences; or None.
     Returns:
         maps.Estimate.
     Raises:
@@ -30,17 +46,23 @@ def run_participant(
     try:
         scans = read_session(bids_dir, subject, session, derivatives, needed_roles(maps))
         record |= run_record(settings, bids_dir, _sources(scans, bids_dir))
-        result = estimate(scans, maps, settings, progress, cancelled)
+        share = 1.0 if after is None else ESTIMATION
+        result = estimate(scans, maps, settings, part(progress, 0.0, share), cancelled)
         record |= {"warnings": list(result.notes), "figures": result.figures}
         folder = session_folder(output_dir, subject, session)
         with whole_folder(folder) as temporary:
-            outputs = write_estimate(temporary, result)
+            outputs, sections = write_estimate(temporary, result), ()
+            if after is not None:
+                sections, notes = after(temporary, result, part(progress, share, 1 - share), cancelled)
+                outputs = files_below(temporary)
+                result = replace(result, notes=tuple(dict.fromkeys((*result.notes, *notes))))
+                record["warnings"] = list(result.notes)
             record |= {
                 "status": "done",
                 "error": "",
                 "outputs": [relative_name(folder / name, output_dir) for name in outputs],
             }
-            write_report(Path(output_dir) / f"{prefix(subject, session)}.html", result, record)
+            write_report(Path(output_dir) / f"{prefix(subject, session)}.html", result, record, sections)
         record["timings"] = result.timings
     except BaseException as error:
         record |= {"status": "failed", "error": sentence(error)}

@@ -137,6 +137,7 @@ def _together(session, multi_echo, relaxation, given, removed, settings, notes, 
         figures=figures,
         timings=seconds,
         registrations=registrations,
+        respond=None if multi_echo is None else multi_echo.respond,
     )
 
 

@@ -43,8 +43,8 @@ class Settings(Options):
         return replace(self, denoise=replace(self.denoise, method=method))
 
 
-def read_settings(path):
-    """Settings from a TOML file; what it does not name keeps its default.
+def read_settings(path, defaults=Settings()):
+    """Settings from a TOML file; what it does not name is as in `defaults`.
 
     Raises:
         InputError: the file is missing, is no TOML, or holds a wrong name or value.
@@ -59,4 +59,4 @@ def read_settings(path):
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a TOML file ({error}); compare with `slicer-qmri config`.") from None
-    return from_table(Settings(), values, path.name)
+    return from_table(defaults, values, path.name)

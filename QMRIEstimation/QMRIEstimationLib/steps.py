@@ -51,3 +51,10 @@ class Steps:
         """Progress within the step."""
         if self.progress is not None:
             self.progress(min(self.done + self.shares[self.name] * fraction, 1.0), text)
+
+
+def part(progress, start, share):
+    """The callback for a piece of work that takes `share` of the whole, from `start` on."""
+    if progress is None:
+        return None
+    return lambda fraction, text: progress(start + share * fraction, text)

@@ -126,7 +126,12 @@ def write_estimate(folder, estimate):
     for scan, registration in estimate.registrations.items():
         label = re.sub("[^A-Za-z0-9]", "", scan.removeprefix(name).partition(".")[0])
         save_transform(folder / "xfm" / f"{name}_from-{label}_to-reference_mode-image_xfm.txt", registration)
-    return sorted(str(p.relative_to(folder)).replace(os.sep, "/") for p in folder.rglob("*") if p.is_file())
+    return files_below(folder)
+
+
+def files_below(folder):
+    """Names of all files below a folder, relative to it, in order."""
+    return sorted(str(p.relative_to(folder)).replace(os.sep, "/") for p in Path(folder).rglob("*") if p.is_file())
 
 
 def _map_names(map_name):

@@ -1,4 +1,4 @@
-"""Text and JSON files that appear whole or not at all."""
+"""Text, tables and JSON files that appear whole or not at all."""
 
 import json
 import math
@@ -21,6 +21,14 @@ def write_text(path, text):
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def write_table(path, rows):
+    """Write dictionaries as tab-separated values, in the order of the first row's keys; None is n/a."""
+    columns = list(rows[0]) if rows else []
+    lines = ["\t".join(columns)]
+    lines += ["\t".join("n/a" if row[c] is None else " ".join(str(row[c]).split()) for c in columns) for row in rows]
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def write_json(path, value):

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..io.nifti import write_image
-from ..io.text import write_json
+from ..io.text import write_json, write_table
 from ..kernels import kernel
 from ..units import MAP_UNITS
 from .anatomy import SUBSAMPLES
 from .lesions import STAGES
 from .tissue import BRAIN, INDEX, NAMES, QUANTITIES
-from .write import write_table
 
 QUANTITY_OF = dict(zip(("R1", "R2", "R2star", "PD", "Chi"), QUANTITIES, strict=True))
 SIDED = ("thalamus", "caudate", "putamen", "pallidum", "red nucleus", "substantia nigra", "dentate")

@@ -6,7 +6,7 @@ import nibabel
 import numpy as np
 
 from .. import __version__
-from ..io.text import write_json, write_text
+from ..io.text import write_json, write_table, write_text
 
 BIDS_VERSION = "1.10.0"
 COMPRESSION = 1  # the noise of raw data does not compress; higher levels only take time
@@ -70,14 +70,6 @@ def write_description(folder, name, kind, **more):
             **more,
         },
     )
-
-
-def write_table(path, rows):
-    """Write a list of dictionaries as tab-separated values, in the order of the first row's keys; None is n/a."""
-    columns = list(rows[0]) if rows else []
-    lines = ["\t".join(columns)]
-    lines += ["\t".join("n/a" if row[c] is None else str(row[c]) for c in columns) for row in rows]
-    write_text(path, "\n".join(lines) + "\n")
 
 
 def write_participants(bids_dir, subjects):

@@ -1,5 +1,6 @@
 """Susceptibility from the total field: the order of the steps and nothing else."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,11 +9,11 @@ from scipy import ndimage
 from ..errors import InputError, check_cancelled
 from ..geometry import check_same_shape
 from ..parameters import Options
+from ..steps import part
 from ..units import hz_per_ppm
 from .background import BACKGROUND_METHODS, BackgroundOptions, LocalField, remove_background
 from .field import FieldOptions
 from .inversion import INVERSION_METHODS, InversionOptions, invert
-from .method import part
 from .polarity import PolarityOptions, anatomy_strength, decide
 from .quality import QualityOptions
 from .reference import ReferenceOptions, reference_to
@@ -54,6 +55,7 @@ class Susceptibility:
         coverage: share of the brain mask that is valid. streaks: index, see streaks.streak_index.
         csf_mean: ppm, of the ventricles' fluid in chi; None where none was found.
         algorithm, reference: how it was made, for the sidecar. notes: sentences for the report.
+        respond: as inversion.Inversion.respond, with the sign that was applied.
     """
 
     chi: np.ndarray
@@ -73,6 +75,7 @@ class Susceptibility:
     csf_mean: float | None
     algorithm: str
     reference: str
+    respond: Callable
     notes: tuple = ()
     quality_meaning: str = QUALITY_MEANING
 
@@ -149,6 +152,7 @@ def susceptibility(
     polarity = decide(header_polarity, strength, options.polarity)
     sign = np.float32(polarity.applied)
     chi = sign * chi * valid
+    last = made[-1].respond
     background_method = BACKGROUND_METHODS[options.background.method]
     inversion_method = INVERSION_METHODS[options.inversion.method]
     steps = [(GIVEN_LOCAL_FIELD, "") if local_field is not None else background_method[:2], inversion_method[:2]]
@@ -170,6 +174,7 @@ def susceptibility(
         csf_mean=None if fluid is None or not (fluid & valid).any() else float(chi[fluid & valid].mean()),
         algorithm="; ".join(title for title, _ in steps) + ("; two passes" if len(made) > 1 else ""),
         reference="; ".join(reference for _, reference in steps if reference),
+        respond=lambda added: sign * valid * last(sign * added),
         notes=tuple(dict.fromkeys((*polarity.notes, *found.notes))),
     )
 
@@ -183,6 +188,7 @@ class _Pass:
     sd: np.ndarray
     misfit: np.ndarray
     valid: np.ndarray
+    respond: Callable | None = None
     notes: tuple = ()
 
 
@@ -216,7 +222,7 @@ def _one_pass(field, local_field, magnitude, mask, geometry, per_ppm, options, f
         cancelled,
     )
     notes = (*background.notes, *inverted.notes)
-    return _Pass(local, inverted.chi, inverted.sd, inverted.misfit * per_ppm, kept, notes)
+    return _Pass(local, inverted.chi, inverted.sd, inverted.misfit * per_ppm, kept, inverted.respond, notes)
 
 
 def _first_where_valid(first, second):

@@ -1,5 +1,6 @@
 """Dipole inversion: which method, the grid it runs on, and the SD of what it gives."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,13 +9,14 @@ from scipy import ndimage
 from ..fft import irfftn, rfftn
 from ..geometry import check_same_shape
 from ..parameters import Options, choice
+from ..steps import part
 from .closed_form import L2Options, TikhonovOptions, TkdOptions, smooth_l2, tikhonov, tkd
 from .dipole import dipole_kernel, forward_field
 from .fansi import FansiOptions, fansi
 from .hdqsm import HdQsmOptions, hdqsm
 from .ilsqr import IlsqrOptions, ilsqr
 from .medi import MediOptions, medi
-from .method import Method, part, settings_of
+from .method import Method, settings_of
 from .ndi import NdiOptions, ndi
 from .problem import Grid, Problem, capped
 from .rts import RtsOptions, rts
@@ -86,11 +88,14 @@ class Inversion:
     """Susceptibility and its SD (float32 [k, j, i], ppm, 0 outside the mask; no absolute zero) and sentences.
 
     `misfit`: field less that of the susceptibility, ppm, 0 outside the mask, with mean zero in it.
+    `respond`: function from susceptibility that is added to the object (float32 [k, j, i], ppm) to the change of chi,
+    by another inversion: what this method makes of a known thing on this very scan.
     """
 
     chi: np.ndarray
     sd: np.ndarray
     misfit: np.ndarray
+    respond: Callable
     notes: tuple = ()
 
 
@@ -124,16 +129,31 @@ def invert(
     check_same_shape(field_ppm=field_ppm, field_sd=field_sd, weight=weight, magnitude=magnitude, mask=mask, csf=csf)
     own = settings_of(options, options.method)
     if options.method in CLOSED_FORMS:
-        chi, sd = CLOSED_FORMS[options.method].function(field_ppm, field_sd, mask, geometry, own)
-        return Inversion(chi, sd, _misfit(field_ppm, forward_field(chi, geometry), mask))
+        function = CLOSED_FORMS[options.method].function
+        chi, sd = function(field_ppm, field_sd, mask, geometry, own)
+
+        def respond_in_one_step(added):
+            changed = field_ppm + forward_field(added, geometry)
+            return np.where(mask, function(changed, field_sd, mask, geometry, own)[0] - chi, 0)
+
+        return Inversion(chi, sd, _misfit(field_ppm, forward_field(chi, geometry), mask), respond_in_one_step)
     method = ITERATIVE[options.method]
     grid = Grid(mask, geometry, own.padding)
-    field, sd, weight, magnitude, region = (
-        grid.put(a)
-        for a in (np.where(mask, field_ppm, 0), np.where(mask, field_sd, 0), capped(weight, mask), magnitude, mask)
-    )
-    fluid = None if csf is None else grid.put(csf & mask)
-    problem = Problem(field, sd, weight, magnitude, region, geometry, phase_per_ppm, fluid)
+
+    def problem_of(field_ppm):
+        field, sd, weights, edges, region = (
+            grid.put(a)
+            for a in (np.where(mask, field_ppm, 0), np.where(mask, field_sd, 0), capped(weight, mask), magnitude, mask)
+        )
+        fluid = None if csf is None else grid.put(csf & mask)
+        return Problem(field, sd, weights, edges, region, geometry, phase_per_ppm, fluid)
+
+    def respond(added):  # from the start, because the state of a solver would have to be kept until then
+        changed = method.function(problem_of(field_ppm + forward_field(added, geometry)), own, None, None)
+        return np.where(mask, grid.take(changed.x) - chi, 0)
+
+    problem = problem_of(field_ppm)
+    field, sd = problem.field, problem.sd
     solution = method.function(problem, own, part(progress, 0.0, 0.5), cancelled)
     # The response to noise depends on the place and on chi itself, so it is tried on one draw (parametric bootstrap).
     noise = sd * np.random.default_rng(_SEED).standard_normal(sd.shape, np.float32)
@@ -148,7 +168,8 @@ def invert(
             f"chi had not converged after {solution.iterations} iterations (relative change {solution.residual:.1e}, "
             f"asked for {own.tolerance:g}); raise qsm.inversion.{options.method.replace('-', '_')}.iterations.",
         )
-    return Inversion(np.where(mask, grid.take(solution.x), 0), spread, misfit, notes)
+    chi = np.where(mask, grid.take(solution.x), 0)
+    return Inversion(chi, spread, misfit, respond, notes)
 
 
 def _misfit(field, explained, mask):

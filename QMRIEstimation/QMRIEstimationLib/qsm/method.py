@@ -24,10 +24,3 @@ class Method(NamedTuple):
 def settings_of(options, method):
     """The settings of one method within the options of its step."""
     return getattr(options, method.replace("-", "_"))
-
-
-def part(progress, start, share):
-    """The callback for a step that takes `share` of the whole, from `start` on."""
-    if progress is None:
-        return None
-    return lambda fraction, text: progress(start + share * fraction, text)

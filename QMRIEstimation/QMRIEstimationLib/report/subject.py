@@ -29,7 +29,7 @@ DISPLAY_NAMES = {"total_field": "fieldmap", "transmit_field": "TB1"}  # images w
 RESEARCH = Html('<p class="research">Research use only. Not for diagnosis.</p>')
 
 
-def write_report(path, estimate, record):
+def write_report(path, estimate, record, sections=()):
     """Write the report of one session as one HTML file without script or outside references.
 
     Equal estimates and records give equal bytes: times of computing are shown only where the record has them.
@@ -38,13 +38,14 @@ def write_report(path, estimate, record):
         path: where to write. estimate: maps.Estimate.
         record: the provenance dictionary, as in logs/: software, parameters, inputs, outputs, warnings, figures and,
             where given, command, started, duration_s, timings, status, error.
+        sections: (id, title, Html) of what was made of the maps; they stand before the maps.
     Raises:
         ValueError: a map does not lie on the grid of the estimate.
     """
-    write_text(path, report_html(estimate, record))
+    write_text(path, report_html(estimate, record, sections))
 
 
-def report_html(estimate, record):
+def report_html(estimate, record, sections=()):
     """The report as text; see `write_report`."""
     for result in estimate.maps.values():
         check_same_shape(**{result.name: result.values, "brain_mask": estimate.brain_mask})
@@ -53,8 +54,9 @@ def report_html(estimate, record):
     cut = cut_through(estimate.brain_mask, view, sideways=SIDEWAYS)
     displays = {name: display_of(name, _field_strength(estimate)) for name in estimate.maps}
     body = join(
-        _header(name, displays),
+        _header(name, displays, sections),
         _notes(estimate, record),
+        *(section for _, _, section in sections),
         _numbers(estimate, displays),
         _mask_section(estimate, view, cut),
         *(_map_section(estimate.maps[name], displays[name], estimate, view, cut) for name in displays),
@@ -76,8 +78,9 @@ def _field_strength(estimate):
     return known[0] if known else None
 
 
-def _header(name, displays):
-    links = [("#numbers", "Numbers"), ("#mask", "Brain mask")]
+def _header(name, displays, sections):
+    links = [(f"#{target}", title) for target, title, _ in sections]
+    links += [("#numbers", "Numbers"), ("#mask", "Brain mask")]
     links += [(f"#{key}", display.title) for key, display in displays.items()]
     links += [("#field", "Field"), ("#scans", "What was scanned"), ("#methods", "Methods"), ("#record", "Record")]
     anchors = "".join(f'<a href="{html(target)}">{html(text)}</a>' for target, text in links)

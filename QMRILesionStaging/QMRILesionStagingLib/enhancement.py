@@ -1,0 +1,135 @@
+"""Uptake of gadolinium in a lesion, from T1-weighted images before and after it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from .rim import RayFrame
+from .veins import tubeness
+
+PATTERNS = ("none", "nodular", "closed ring", "open ring", "unknown")
+_TUBE_SDS = 8.0  # SDs of uptake from which on a tube is a vessel
+_VESSEL_REACH = 3.0  # mm that it reaches out of the lesion
+_EDGE_SHARE = 0.5  # of a bright part, from which on as large a dark part makes it the edge of a misplaced image
+_RING_SHARE = 0.5  # of the rise at the border, that a ring's core keeps below
+
+
+@dataclass(frozen=True, eq=False)
+class Uptake:
+    """The image of uptake on the grid of the maps.
+
+    Attributes:
+        rise: float32 [k, j, i], (after / gain - before) over the signal of white matter before.
+        spread: of the rise in white matter, robust SD.
+    """
+
+    rise: np.ndarray
+    spread: float
+
+
+@dataclass(frozen=True, eq=False)
+class Enhancement:
+    """What one lesion takes up.
+
+    Attributes:
+        pattern: of PATTERNS. mean_sds: rise of the lesion, in SDs of white matter. coverage: of the border, by a ring.
+        reason: in plain words.
+    """
+
+    pattern: str
+    mean_sds: float | None = None
+    coverage: float | None = None
+    reason: str = ""
+
+    @property
+    def active(self):
+        """True, False, or None where it is unknown."""
+        return None if self.pattern == "unknown" else self.pattern != "none"
+
+
+def uptake_of(before, after, white):
+    """Uptake from two images of the same sequence, whatever their gain.
+
+    Args:
+        before, after: float32 [k, j, i] on the grid of the maps, any unit. white: bool, normal-appearing white matter,
+            which takes up nothing: it gives the gain between the two.
+    Raises:
+        ValueError: there is no signal in the white matter.
+    """
+    there = white & (before > 0) & (after > 0)
+    if not there.any():
+        raise ValueError("the T1-weighted images show no signal in the white matter; check that they belong together.")
+    gain = float(np.median(after[there] / before[there]))
+    signal = float(np.median(before[there]))
+    rise = ((after / np.float32(gain) - before) / np.float32(signal)).astype(np.float32)
+    middle = np.median(rise[there])
+    return Uptake(rise, float(1.4826 * np.median(np.abs(rise[there] - middle))))
+
+
+def enhancement_of(frame, uptake, white, options):
+    """Pattern of uptake of one lesion.
+
+    Args:
+        frame: rim.RayFrame of its LesionCrop. uptake: Uptake. white: bool [k, j, i] of the crop, its reference.
+        options: EnhancementOptions.
+    Reference:
+        Jurcoane A et al. 2013, J Magn Reson Imaging 38:1454 (2 SDs); Gaitan MI et al. 2011, Ann Neurol 70:22 (rings).
+    """
+    crop = frame.crop
+    rise = crop.of(uptake.rise)
+    near = float(np.median(rise[white])) if white.any() else 0.0
+    rise = rise - near
+    spread = max(uptake.spread, 1e-6)
+    body = crop.inside & ~_vessels(rise, crop, spread)
+    if not body.any():
+        return Enhancement("unknown", reason="a vessel fills the lesion")
+    mean = float(rise[body].mean())
+    bright, dark = (_largest_part(sign * rise > options.part_sds * spread, crop, body) for sign in (1, -1))
+    strong = bright >= options.part_volume and _peak(rise, body) > options.smallest_rise
+    whole = mean > options.mean_sds * spread and mean > 0.5 * options.smallest_rise
+    if bright and dark >= _EDGE_SHARE * bright and not whole:
+        return Enhancement("none", mean / spread, reason="bright and dark edges are those of a misplaced image")
+    if not (strong or whole):
+        return Enhancement("none", mean / spread, reason=f"uptake {mean / spread:.1f} SDs of white matter")
+    return _pattern(frame, rise, spread, mean / spread, options)
+
+
+def _pattern(frame: RayFrame, rise, spread, mean_sds, options):
+    """Ring or nodule by rays: a ring is brighter at the border than in the core."""
+    rim, core, out = frame.levels(rise)
+    with np.errstate(invalid="ignore"):
+        edge = (rim - out) > max(spread, 0.5 * options.smallest_rise)  # of rays that are averages of many voxels
+        ring = edge & (core - out < _RING_SHARE * (rim - out))
+    known = np.isfinite(core) & np.isfinite(out)
+    if not known.any():
+        return Enhancement("nodular", mean_sds, None, "too small for a ring")
+    coverage = float((ring & known).sum() / known.sum())
+    text = f"uptake {mean_sds:.1f} SDs of white matter"
+    if coverage >= options.closed:
+        return Enhancement("closed ring", mean_sds, coverage, f"{text}, a ring around {100 * coverage:.0f} %")
+    if coverage >= options.open:
+        return Enhancement("open ring", mean_sds, coverage, f"{text}, a ring around {100 * coverage:.0f} %")
+    return Enhancement("nodular", mean_sds, coverage, f"{text}, without ring")
+
+
+def _vessels(rise, crop, spread):
+    """Voxels of enhancing vessels that run through or along the lesion."""
+    tubes = tubeness(rise, crop.voxel) > _TUBE_SDS * spread * 0.25
+    labels, count = ndimage.label(tubes & (rise > _TUBE_SDS * spread), np.ones((3, 3, 3), bool))
+    vessels = np.zeros(rise.shape, bool)
+    for number in range(1, count + 1):
+        part = labels == number
+        if crop.border.distance[part].max() > _VESSEL_REACH:
+            vessels |= part
+    return vessels
+
+
+def _largest_part(mask, crop, body):
+    """Volume (mm^3) of the largest connected part of a mask within the lesion."""
+    labels, count = ndimage.label(mask & body, np.ones((3, 3, 3), bool))
+    return float(np.bincount(labels.ravel())[1:].max() * crop.voxel.prod()) if count else 0.0
+
+
+def _peak(rise, body):
+    return float(np.percentile(rise[body], 90))

@@ -1,0 +1,71 @@
+"""Lesions as rows of the table of the contract."""
+
+from .evidence import STAGES
+from .stage import INDETERMINATE
+from .staging import MAPS
+
+STAGE_NAMES = (*STAGES, INDETERMINATE)  # label of the stage map is the index plus one
+DIGITS = {"Chi": 6}  # decimals: a millionth of a ppm; else a hundredth of the unit
+CHI_UNIT = "chi in ppm"
+
+
+def lesion_rows(staging):
+    """One dictionary a lesion, None where a value is missing."""
+    return [_row(lesion) for lesion in staging.lesions]
+
+
+def stage_labels(staging):
+    """Labels of the stages, uint8 [k, j, i], 1 early active to 5 indeterminate."""
+    import numpy as np
+
+    lookup = np.zeros(int(staging.labels.max()) + 1, np.uint8)
+    for lesion in staging.lesions:
+        lookup[lesion.number] = STAGE_NAMES.index(lesion.stage.stage) + 1
+    return lookup[staging.labels]
+
+
+def _row(lesion):
+    stage, rim, recovery = lesion.stage, lesion.rim, lesion.recovery
+    row = {
+        "lesion": lesion.number,
+        "volume_mm3": round(lesion.volume, 1),
+        **dict(zip(("x_ras", "y_ras", "z_ras"), (round(float(c), 2) for c in lesion.centre), strict=True)),
+        "max_diameter_mm": round(lesion.longest, 2),
+        "confluent_parent": lesion.parent or None,
+        "stage": stage.stage,
+        "substage": stage.substage,
+        **{f"p_{name.replace(' ', '_')}": _number(stage.probabilities[name], 4) for name in STAGES},
+        "ceiling": stage.ceiling,
+        "reason": stage.reason,
+        "rim_grade": rim.grade,
+        "rim_reason": rim.reason,
+        "rim_coverage": _number(rim.coverage, 3),
+        "rim_coverage_low": _number(rim.low, 3),
+        "rim_coverage_high": _number(rim.high, 3),
+        "rim_arc": _number(rim.arc, 3),
+        "rim_free_border": _number(rim.free, 3),
+        "rim_contrast": _number(rim.contrast and rim.contrast[0], 6),
+        "rim_contrast_se": _number(rim.contrast and rim.contrast[1], 6),
+        "rim_R2star_contrast": _number(rim.r2star and rim.r2star[0], 2),
+        "virtual_rims_found": _number(recovery and recovery.found, 2),
+        "virtual_rims_tried": recovery.tried if recovery else None,
+        "chi_gain": _number(lesion.gain, 3),
+        "enhancement": lesion.enhancement.pattern,
+        "enhancement_sds": _number(lesion.enhancement.mean_sds, 2),
+        "enhancement_reason": lesion.enhancement.reason,
+        "reference_tissue": lesion.reference,
+    }
+    for name in MAPS:
+        profile, level, delta = (group.get(name) for group in (lesion.profiles, lesion.references, lesion.deltas))
+        digits = DIGITS.get(name, 3)
+        for part in ("core", "rim", "outside"):
+            pair = getattr(profile, part) if profile is not None else None
+            row[f"{name}_{part}"] = _number(pair and pair[0], digits)
+        row[f"{name}_reference"] = _number(level and level.median, digits)
+        row[f"{name}_delta"] = _number(delta and delta[0], digits)
+        row[f"{name}_delta_sd"] = _number(delta and delta[1], digits)
+    return row
+
+
+def _number(value, digits):
+    return None if value is None else round(float(value), digits)
