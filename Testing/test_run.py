@@ -36,6 +36,8 @@ CONTRACT = {
     "fmap/sub-01_desc-total_fieldmap.nii.gz",
     "fmap/sub-01_desc-local_fieldmap.nii.gz",
     "fmap/sub-01_magnitude.nii.gz",
+    "anat/sub-01_seg-lesions_dseg.nii.gz",
+    "anat/sub-01_seg-stages_dseg.nii.gz",
 }
 
 

@@ -41,9 +41,10 @@ _OUTLIERS, _WIDER = 0.03, 4.0  # share of lesions that are like no description, 
 PATTERNS = {
     "early active": {"none": 0.03, "nodular": 0.90, "closed ring": 0.02, "open ring": 0.05},
     "late active": {"none": 0.05, "nodular": 0.18, "closed ring": 0.54, "open ring": 0.23},
-    "chronic active": {"none": 0.97, "nodular": 0.015, "closed ring": 0.0075, "open ring": 0.0075},
-    "chronic inactive": {"none": 0.97, "nodular": 0.015, "closed ring": 0.0075, "open ring": 0.0075},
+    "chronic active": {"none": 0.98, "nodular": 0.01, "closed ring": 0.005, "open ring": 0.005},
+    "chronic inactive": {"none": 0.98, "nodular": 0.01, "closed ring": 0.005, "open ring": 0.005},
 }
+_STRONG = 0.2  # of that, where the uptake is strong: noise and misplaced images make weak uptake (assumed)
 # Share with a rim that the detector finds (definite or probable), and of those that are merely possible; simulated for
 # chronic lesions, transient rims of active ones by Absinta M et al. 2016, J Clin Invest 126:2597 (12 of 22 persist).
 RIMS = {"early active": 0.03, "late active": 0.36, "chronic active": 0.85, "chronic inactive": 0.02}
@@ -73,7 +74,7 @@ class Findings:
         chi: ppb, r2star: 1/s, lesion minus reference. chi_error, r2star_error: standard errors.
         r1, r2, pd: relative differences from the reference. r1_error, r2_error, pd_error.
         diameter: mm. pattern: of enhancement.PATTERNS. rim: of rim.GRADES.
-        late: whether the scan after the agent was late.
+        late: whether the scan after the agent was late. strong: whether the uptake is far above the noise.
         field_strength: T.
     """
 
@@ -91,6 +92,7 @@ class Findings:
     pattern: str = "unknown"
     rim: str = "not assessable"
     late: bool = False
+    strong: bool = False
     field_strength: float = FIELD_STRENGTH
 
 
@@ -123,6 +125,8 @@ def posterior(groups, prior):
 
 def _pattern(stage, findings):
     shares = PATTERNS[stage]
+    if stage in CHRONIC and findings.strong and findings.pattern != "none":
+        return _STRONG * shares[findings.pattern]
     if not findings.late or stage != "late active":
         return shares[findings.pattern]
     rings = shares["closed ring"] + shares["open ring"]

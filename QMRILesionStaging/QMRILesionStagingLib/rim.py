@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import ndimage
 
 GRADES = ("definite", "probable", "possible", "absent", "not assessable")
 PRESENT = GRADES[:2]  # what counts as a rim; "possible" soon costs specificity
@@ -105,8 +106,11 @@ def find_rim(frame, chi, spread, measured_voxel, options, valid=None, veins=None
         Rim, of grade definite, probable, possible or absent, or not assessable where too little border is free.
     """
     rays = frame.rays
-    vessels = rays.covered(veins) if veins is not None and veins.any() else None
-    rim, core, out = frame.levels(chi, vessels)
+    vessels = beside = None
+    if veins is not None and veins.any():
+        # voxels beside a vein hold a part of it, and samples between voxels hold a part of those
+        vessels, beside = rays.covered(veins), rays.covered(ndimage.binary_dilation(veins))
+    rim, core, out = frame.levels(chi, beside)
     free = frame.free & np.isfinite(core) & np.isfinite(out)
     if valid is not None:
         free &= rays.covered(valid)[:, np.abs(rays.along) <= 1].all(1)
@@ -133,7 +137,7 @@ def find_rim(frame, chi, spread, measured_voxel, options, valid=None, veins=None
     where = positive if positive.any() else counted
     found["contrast"] = _difference(rim, core, where, frame)
     if r2star is not None:
-        found["r2star"] = _difference(*frame.levels(r2star, vessels)[:2], where, frame)
+        found["r2star"] = _difference(*frame.levels(r2star, beside)[:2], where, frame)
     return _graded(Rim("absent", "", **found), options)
 
 

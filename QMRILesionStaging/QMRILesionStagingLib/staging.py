@@ -24,6 +24,7 @@ from .surroundings import Surroundings, surroundings_of
 from .veins import veins_near
 
 MAPS = ("R1", "R2", "R2star", "PD", "Chi")
+STRONG_UPTAKE = 4.0  # SDs of white matter, mean of the lesion: beyond what noise and misplacement make (assumed)
 PARAMAGNETIC_CORE = 0.150  # ppm above white matter: blood products, no lesion of MS
 TUMEFACTIVE = 20.0  # mm
 CORTICAL = 0.5  # of the border along the cortex, and
@@ -195,6 +196,10 @@ def _measured(crop, patient):
     reference = local_reference(crop, options.reference)
     measured_voxel = given.geometry.effective_voxel_size
     volumes = float(crop.voxel.prod()), float(np.prod(measured_voxel))
+    white = reference.where
+    if white is None:
+        white = crop.white & (crop.border.distance > options.reference.inner)
+    veins = _veins(crop, white, patient)
     profiles, levels = {}, {}
     for name, result in given.maps.items():
         local = None
@@ -203,12 +208,9 @@ def _measured(crop, patient):
         local = local or level(result.values, result.valid, patient.normal, *volumes)
         if local is not None:
             levels[name] = local
-        arrays = crop.of(result.values), crop.of(result.sd), crop.of(result.valid)
+        arrays = crop.of(result.values), crop.of(result.sd), crop.of(result.valid) & ~veins
         profiles[name] = profile_of(*arrays, crop, measured_voxel)
-    white = (
-        crop.white & (crop.border.distance > options.reference.inner) if reference.where is None else reference.where
-    )
-    rim = _rim(crop, frame, white, levels, patient, measured_voxel)
+    rim = _rim(crop, frame, veins, levels, patient, measured_voxel)
     uptake = _enhancement(crop, frame, white, patient)
     outside = bool(given.brain[crop.box][crop.inside].mean() < 0.5)
     atypical = _atypical(crop, frame, profiles, levels, patient)
@@ -217,7 +219,16 @@ def _measured(crop, patient):
     return _Measured(crop, frame, which, profiles, levels, rim, uptake, outside, atypical, asks)
 
 
-def _rim(crop, frame, white, levels, patient, measured_voxel):
+def _veins(crop, white, patient):
+    """Veins through and beside a lesion, bool [k, j, i]: they are not the lesion, whatever is measured of it."""
+    chi = patient.given.maps.get("Chi")
+    if chi is None or not patient.chi_sign_known:
+        return np.zeros(crop.inside.shape, bool)
+    veins = veins_near(crop.of(chi.values), crop.inside, white, crop.voxel)
+    return veins if (crop.inside & ~veins).any() else np.zeros_like(veins)
+
+
+def _rim(crop, frame, veins, levels, patient, measured_voxel):
     """Rim by chi, or why it cannot be judged."""
     given, options = patient.given, patient.options.rim
     chi = given.maps.get("Chi")
@@ -231,7 +242,6 @@ def _rim(crop, frame, white, levels, patient, measured_voxel):
     if why:
         return Rim(GRADES[4], why)
     values, valid = crop.of(chi.values), crop.of(chi.valid)
-    veins = veins_near(values, crop.inside, white, crop.voxel)
     r2star = given.maps.get("R2star")
     decay = crop.of(r2star.values) if r2star is not None and patient.usable("R2star") else None
     return find_rim(frame, values, levels["Chi"].spread, measured_voxel, options, valid, veins, decay)
@@ -363,6 +373,7 @@ def _findings(deltas, one, rim, gain, patient):
     delay = patient.options.enhancement.delay
     late = delay == 0 or delay > patient.options.enhancement.long_delay
     values["diameter"] = one.crop.diameter
+    values["strong"] = (one.enhancement.mean_sds or 0.0) > STRONG_UPTAKE
     return Findings(**values, pattern=one.enhancement.pattern, rim=rim.grade, late=late, field_strength=strength)
 
 

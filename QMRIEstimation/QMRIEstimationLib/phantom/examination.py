@@ -14,6 +14,7 @@ from .tissue import INDEX, texture_coefficients
 from .transfer import BOUND_FRACTION
 
 TEXTURE_STEP = 2.0  # SDs of texture over which the slope of the signal is taken
+MINUTES = 4  # from the start of one scan to that of the next
 SLOWEST = 0.05  # 1/s; air has no rates, and no signal to which they would matter
 SIGNAL_UNIT = 20.0  # makes numbers of the size that scanners store
 GRAY = ("cortex", "thalamus", "caudate", "putamen", "pallidum", "red nucleus", "substantia nigra", "dentate",
@@ -170,6 +171,8 @@ def examination(options):
             "Manufacturer": "Simulated",
             "ManufacturersModelName": "digital patient",
             "MRAcquisitionType": "3D",
+            "SeriesNumber": planned + 1,
+            "AcquisitionTime": f"{10 + planned * MINUTES // 60:02}:{planned * MINUTES % 60:02}:00",
         }
         if hasattr(sequence, "flip_angle"):
             common["FlipAngle"] = _clean(np.rad2deg(sequence.flip_angle))
