@@ -11,7 +11,9 @@ from .veins import tubeness
 PATTERNS = ("none", "nodular", "closed ring", "open ring", "unknown")
 _TUBE_SDS = 8.0  # SDs of uptake from which on a tube is a vessel
 _VESSEL_REACH = 3.0  # mm that it reaches out of the lesion
+_EDGE = 2.0  # mm outside the lesion, where a misplaced image has its edges
 _EDGE_SHARE = 0.5  # of a bright part, from which on as large a dark part makes it the edge of a misplaced image
+_END = 0.45  # of the height of a ring, where it ends
 _RING_SHARE = 0.5  # of the rise at the border, that a ring's core keeps below
 
 
@@ -85,23 +87,29 @@ def enhancement_of(frame, uptake, white, options):
     if not body.any():
         return Enhancement("unknown", reason="a vessel fills the lesion")
     mean = float(rise[body].mean())
-    bright, dark = (_largest_part(sign * rise > options.part_sds * spread, crop, body) for sign in (1, -1))
-    strong = bright >= options.part_volume and _peak(rise, body) > options.smallest_rise
+    threshold = options.part_sds * spread
+    bright = _largest_part(rise > threshold, crop, body)
+    dark = _largest_part(rise < -threshold, crop, crop.border.distance < _EDGE)  # a shift darkens the other side
+    strong = bright >= options.part_volume and float(np.percentile(rise[body], 90)) > options.smallest_rise
     whole = mean > options.mean_sds * spread and mean > 0.5 * options.smallest_rise
-    if bright and dark >= _EDGE_SHARE * bright and not whole:
-        return Enhancement("none", mean / spread, reason="bright and dark edges are those of a misplaced image")
     if not (strong or whole):
         return Enhancement("none", mean / spread, reason=f"uptake {mean / spread:.1f} SDs of white matter")
+    if dark >= _EDGE_SHARE * bright:
+        pattern = "unknown" if whole else "none"
+        return Enhancement(pattern, mean / spread, reason="bright and dark edges are those of a misplaced image")
     return _pattern(frame, rise, spread, mean / spread, options)
 
 
 def _pattern(frame: RayFrame, rise, spread, mean_sds, options):
     """Ring or nodule by rays: a ring is brighter at the border than in the core."""
     rim, core, out = frame.levels(rise)
-    with np.errstate(invalid="ignore"):
-        edge = (rim - out) > max(spread, 0.5 * options.smallest_rise)  # of rays that are averages of many voxels
-        ring = edge & (core - out < _RING_SHARE * (rim - out))
     known = np.isfinite(core) & np.isfinite(out)
+    height = rim - out
+    # averaging over neighbours blurs the ends of a ring, whose middle is at half of its height
+    peak = float(np.percentile(height[known], 90)) if known.any() else 0.0
+    ring = height > max(spread, 0.5 * options.smallest_rise, _END * peak)
+    with np.errstate(invalid="ignore"):
+        ring &= core - out < _RING_SHARE * height
     if not known.any():
         return Enhancement("nodular", mean_sds, None, "too small for a ring")
     coverage = float((ring & known).sum() / known.sum())
@@ -129,7 +137,3 @@ def _largest_part(mask, crop, body):
     """Volume (mm^3) of the largest connected part of a mask within the lesion."""
     labels, count = ndimage.label(mask & body, np.ones((3, 3, 3), bool))
     return float(np.bincount(labels.ravel())[1:].max() * crop.voxel.prod()) if count else 0.0
-
-
-def _peak(rise, body):
-    return float(np.percentile(rise[body], 90))
