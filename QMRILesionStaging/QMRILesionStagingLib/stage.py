@@ -64,7 +64,7 @@ def stage_of(findings, options, atypical=(), cortex_r1=None):
     why = ""
     if atypical:
         why = f"atypical: check ({'; '.join(atypical)})"
-    elif not groups:
+    elif not set(groups) - {"size"}:
         why = "nothing is known that tells the stages apart"
     elif contradictions:
         why = f"contradiction: {'; '.join(contradictions)}"
