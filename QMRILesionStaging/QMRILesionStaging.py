@@ -1,5 +1,7 @@
 """Slicer module: staging of white-matter lesions in multiple sclerosis; so far it selects its inputs only."""
 
+import logging
+
 import slicer
 import vtk
 from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
@@ -103,7 +105,7 @@ class QMRILesionStagingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
 
 class QMRILesionStagingLogic(ScriptedLoadableModuleLogic):
-    """So far only the parameter node."""
+    """Maps and lesions of the scene to staged lesions in the scene; no widgets here, and no questions to the user."""
 
     def getParameterNode(self):
         return QMRILesionStagingParameterNode(super().getParameterNode())
@@ -112,6 +114,52 @@ class QMRILesionStagingLogic(ScriptedLoadableModuleLogic):
         """Names of the inputs that are not selected."""
         names = {_("QSM map"): parameters.chi, _("R2* map"): parameters.r2star, _("lesion mask"): parameters.lesions}
         return [name for name, node in names.items() if node is None]
+
+    def process(
+        self,
+        chi,
+        lesions,
+        r2star=None,
+        r1=None,
+        r2=None,
+        pd=None,
+        tissue=None,
+        before=None,
+        after=None,
+        fieldStrength=None,
+        options=None,
+        progress=None,
+        cancelled=None,
+    ):
+        """Stage the lesions and put them into the scene of the lesions' node.
+
+        Args:
+            chi, r2star, r1, r2, pd: scalar volumes of the maps, None where there is none.
+            lesions: label map, volume or segmentation; see QMRILesionStagingLib.mrml_input.
+            tissue: label map with a colour table that names white and gray matter and fluid, or None.
+            before, after: T1-weighted volumes before and after gadolinium, or None.
+            fieldStrength: T; None to read it from the maps.
+            options: QMRILesionStagingLib.options.StagingOptions; None for the defaults.
+            progress, cancelled: optional callbacks, progress(fraction, text) and cancelled().
+        Returns:
+            `lesions` (segmentation), `table`, `Chi profiles`, `Chi chart`, ... -> node, in a new folder.
+        Raises:
+            InputError: the nodes do not allow it. Cancelled. After any error the scene is as it was.
+        """
+        from QMRIEstimationLib.errors import check_cancelled
+        from QMRILesionStagingLib.mrml_input import staging_input_from_nodes
+        from QMRILesionStagingLib.mrml_results import add_staging
+        from QMRILesionStagingLib.options import StagingOptions
+        from QMRILesionStagingLib.staging import stage_lesions
+
+        maps = {"Chi": chi, "R2star": r2star, "R1": r1, "R2": r2, "PD": pd}
+        given, notes = staging_input_from_nodes(maps, lesions, tissue, before, after, fieldStrength)
+        staging = stage_lesions(given, options or StagingOptions(), progress, cancelled)
+        check_cancelled(cancelled)
+        nodes = add_staging(staging, given, lesions.GetScene(), lesions.GetName())
+        for note in (*notes, *staging.notes):
+            logging.info(note)
+        return nodes
 
 
 class QMRILesionStagingTest(ScriptedLoadableModuleTest):

@@ -25,7 +25,7 @@ def add_maps(estimate, scene, settings, folder_name, transform=None):
     Returns:
         node name suffix -> vtkMRMLScalarVolumeNode: `R2star`, `R2star SD`, ...
     """
-    made = _Made(scene)
+    made = Made(scene)
     scene.StartState(scene.BatchProcessState)
     try:
         folder = made.folder(folder_name)
@@ -47,7 +47,7 @@ def add_maps(estimate, scene, settings, folder_name, transform=None):
         scene.EndState(scene.BatchProcessState)
 
 
-class _Made:
+class Made:
     """What was added to the scene, so that it can be taken back."""
 
     def __init__(self, scene):
@@ -60,12 +60,17 @@ class _Made:
         return item
 
     def volume(self, name, values, geometry, folder):
-        node = self.node("vtkMRMLScalarVolumeNode", name)
+        # The application adds nodes to the hierarchy by itself, slicer-core does not; CreateItem serves both.
+        node = self.put("vtkMRMLScalarVolumeNode", name, folder)
         slicer.util.updateVolumeFromArray(node, values)
         node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(geometry.ijk_to_ras))
         node.CreateDefaultDisplayNodes()
         self.nodes.append(node.GetDisplayNode())
-        # The application adds nodes to the hierarchy by itself, slicer-core does not; CreateItem serves both.
+        return node
+
+    def put(self, kind, name, folder):
+        """A node of the class in a folder of the subject hierarchy."""
+        node = self.node(kind, name)
         self.hierarchy.CreateItem(folder, node)
         return node
 

@@ -1,0 +1,136 @@
+"""Staged lesions as MRML nodes: a segment a lesion in the colour of its stage, a table, and profiles to plot."""
+
+import numpy as np
+import slicer
+import vtk
+from QMRIEstimationLib.display import display_of
+from QMRIEstimationLib.mrml import PREFIX
+from QMRIEstimationLib.mrml_maps import Made
+
+from .lesion_table import lesion_rows
+from .rim import PRESENT
+
+# Safe for colour-blind readers (Okabe M, Ito K 2008): active warm, chronic cold, indeterminate gray.
+COLORS = {
+    "early active": (0.84, 0.37, 0.0),
+    "late active": (0.90, 0.62, 0.0),
+    "chronic active": (0.80, 0.47, 0.65),
+    "chronic inactive": (0.0, 0.45, 0.70),
+    "indeterminate": (0.6, 0.6, 0.6),
+}
+TERMINOLOGY = (
+    "Segmentation category and type - DICOM master list~SCT^49755003^Morphologically Altered Structure"
+    "~SCT^301766008^Lesion of Brain~^^~Anatomic codes - DICOM master list~SCT^68523003^Cerebral White Matter~^^"
+)
+PROFILES = ("Chi", "R2star")
+
+
+def add_staging(staging, given, scene, folder_name):
+    """Put the lesions of a Staging into the scene; all nodes or, on failure, none.
+
+    Args:
+        staging: staging.Staging. given: staging.StagingInput. scene: vtkMRMLScene. folder_name: of the
+            subject-hierarchy folder.
+    Returns:
+        "lesions" -> segmentation with one segment a lesion, "table" -> table node, and for each of Chi and R2star
+        "<map> profiles" -> table node and "<map> chart" -> plot chart node; without lesions only the table.
+    """
+    made = Made(scene)
+    scene.StartState(scene.BatchProcessState)
+    try:
+        folder = made.folder(f"{folder_name} lesions")
+        nodes = {"table": _table(made, folder, f"{folder_name} lesions", lesion_rows(staging))}
+        if staging.lesions:
+            nodes["lesions"] = _segmentation(made, folder, f"{folder_name} stages", staging, given.geometry)
+            for name in PROFILES:
+                if any(name in lesion.profiles for lesion in staging.lesions):
+                    table, chart = _profiles(made, folder, folder_name, staging, name)
+                    nodes |= {f"{name} profiles": table, f"{name} chart": chart}
+        return nodes
+    except BaseException:
+        made.remove()
+        raise
+    finally:
+        scene.EndState(scene.BatchProcessState)
+
+
+def _segmentation(made, folder, name, staging, geometry):
+    volume = made.scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", made.scene.GenerateUniqueName("labels"))
+    try:
+        slicer.util.updateVolumeFromArray(volume, staging.labels.astype(np.int16))
+        volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(geometry.ijk_to_ras))
+        node = made.put("vtkMRMLSegmentationNode", name, folder)
+        node.CreateDefaultDisplayNodes()
+        made.nodes.append(node.GetDisplayNode())
+        slicer.vtkSlicerSegmentationsModuleLogic.ImportLabelmapToSegmentationNode(volume, node)
+    finally:
+        made.scene.RemoveNode(volume)
+    lesions = {lesion.number: lesion for lesion in staging.lesions}
+    segmentation = node.GetSegmentation()
+    for n in range(segmentation.GetNumberOfSegments()):
+        segment = segmentation.GetNthSegment(n)
+        lesion = lesions[segment.GetLabelValue()]
+        segment.SetName(f"{lesion.number}: {lesion.stage.stage}" + (", rim" if lesion.rim.grade in PRESENT else ""))
+        segment.SetColor(*COLORS[lesion.stage.stage])
+        segment.SetTag(segment.GetTerminologyEntryTagName(), TERMINOLOGY)
+        for key, value in (("Lesion", lesion.number), ("Stage", lesion.stage.stage), ("Rim", lesion.rim.grade)):
+            segment.SetTag(PREFIX + key, str(value))
+    return node
+
+
+def _table(made, folder, name, rows):
+    """Table node of rows; numbers are numeric columns, what is missing is NaN there and empty in text."""
+    node = made.put("vtkMRMLTableNode", name, folder)
+    node.SetUseColumnTitleAsColumnHeader(True)
+    for column in rows[0] if rows else ("lesion",):
+        values = [row[column] for row in rows]
+        known = [value for value in values if value is not None]
+        if known and all(isinstance(value, (int, float)) for value in known):
+            array = vtk.vtkDoubleArray()
+            values = [float("nan") if value is None else float(value) for value in values]
+        else:
+            array = vtk.vtkStringArray()
+            values = ["" if value is None else str(value) for value in values]
+        array.SetName(column)
+        for value in values:
+            array.InsertNextValue(value)
+        node.AddColumn(array)
+    return node
+
+
+def _profiles(made, folder, folder_name, staging, name):
+    """Table with one column a lesion over the distance from the border, and a chart of them."""
+    display = display_of(name)
+    shown = [lesion for lesion in staging.lesions if name in lesion.profiles]
+    along = np.unique(np.concatenate([lesion.profiles[name].along for lesion in shown]))
+    table = made.put("vtkMRMLTableNode", f"{folder_name} {display.title} profiles", folder)
+    _column(table, "mm from the border", along)
+    chart = made.put("vtkMRMLPlotChartNode", f"{folder_name} {display.title} profiles", folder)
+    chart.SetTitle(f"{display.title} over the distance from the border of the lesion")
+    chart.SetXAxisTitle("mm from the border, inside negative")
+    chart.SetYAxisTitle(f"{display.title}, {display.unit}")
+    for lesion in shown:
+        profile = lesion.profiles[name]
+        known = np.isfinite(profile.curve)
+        where = np.isin(along, profile.along[known])
+        values = np.full(len(along), np.nan)
+        values[where] = profile.curve[known]
+        column = f"lesion {lesion.number}"
+        _column(table, column, values)
+        series = made.node("vtkMRMLPlotSeriesNode", f"{display.title} {column}")
+        series.SetAndObserveTableNodeID(table.GetID())
+        series.SetXColumnName("mm from the border")
+        series.SetYColumnName(column)
+        series.SetPlotType(series.PlotTypeScatter)
+        series.SetMarkerStyle(series.MarkerStyleNone)
+        series.SetColor(*COLORS[lesion.stage.stage])
+        chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    return table, chart
+
+
+def _column(table, name, values):
+    array = vtk.vtkDoubleArray()
+    array.SetName(name)
+    for value in values:
+        array.InsertNextValue(float(value))
+    table.AddColumn(array)
