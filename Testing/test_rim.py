@@ -81,6 +81,20 @@ def test_the_measured_voxel_counts_and_not_the_interpolated_one():
     assert "from 10.0 mm on" in _one(canvas).rim.reason
 
 
+def test_slices_of_two_millimetres_change_the_coverage_little_and_of_three_only_towards_not_assessable():
+    covered, grades = {}, {}
+    for slice_, in_plane, shape in ((1.0, 1.0, (48, 48, 48)), (2.0, 0.5, (24, 96, 96)), (3.0, 0.5, (16, 96, 96))):
+        canvas = Canvas(shape, (slice_, in_plane, in_plane))
+        middle = np.float32((24, 24, 24))
+        upper = (canvas.places - middle) @ np.float32((0.48, 0.6, 0.64)) > -2.5
+        canvas.lesion(middle, 10, rim=0.045, covered=upper)
+        rim = _one(canvas).rim
+        covered[slice_], grades[slice_] = rim.coverage, rim.grade
+    assert abs(covered[1.0] - covered[2.0]) < 0.15
+    order = ("definite", "probable", "possible", "absent", "not assessable")
+    assert order.index(grades[3.0]) >= order.index(grades[1.0])
+
+
 def test_a_vein_through_the_border_is_no_rim_and_takes_nothing_from_one():
     for rim, grade in ((None, "absent"), (0.045, "definite")):
         canvas = Canvas().lesion(MIDDLE, 9, rim=rim)

@@ -110,8 +110,10 @@ def test_each_map_may_be_missing(missing):
     given = Canvas().lesion(MIDDLE, 10, chi=0.03, **CHRONIC).given(names=names)
     (lesion,) = stage_lesions(given, QUICK).lesions
     assert missing not in lesion.deltas
-    assert lesion.stage.stage == "chronic inactive"
+    assert lesion.stage.stage == ("indeterminate" if missing == "Chi" else "chronic inactive")
     assert lesion.rim.grade == ("not assessable" if missing == "Chi" else "absent")
+    if missing == "Chi":
+        assert "chronic, but active and inactive are not told apart without the rim" in lesion.stage.reason
 
 
 @pytest.mark.parametrize(("name", "factor"), [("R1", 1000), ("Chi", 1000), ("R2star", 0.001), ("PD", 0.01)])

@@ -4,6 +4,7 @@ import sys
 import time
 import tracemalloc
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -55,13 +56,14 @@ class Row:
         return 1e6 * self.timing.median / self.voxels
 
 
-def run_benchmark(size=None, quick=False, stream=None):
+def run_benchmark(size=None, quick=False, stream=None, more=()):
     """Time every stage on a synthetic scan and print the table as it grows.
 
     Args:
         size: voxels [k, j, i]; None for a whole head (or, with `quick`, a small one).
         quick: fewest repeats.
         stream: where to print; None for standard output.
+        more: benchmark_stages.Stage that follow those of the estimation.
     Returns:
         list of Row.
     Raises:
@@ -73,7 +75,7 @@ def run_benchmark(size=None, quick=False, stream=None):
     repeats = LEAST_REPEATS if quick else MOST_REPEATS
     print(_heading(scan), file=stream, flush=True)
     rows = []
-    for stage in stages(scan):
+    for stage in chain(stages(scan), more):
         rows.append(_measure(stage, scan, repeats))
         print(_lines(rows[-1]), file=stream, flush=True)
     print(_legend(), file=stream, flush=True)

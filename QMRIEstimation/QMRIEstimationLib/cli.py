@@ -309,9 +309,11 @@ def _demo(options):
 
 
 def _benchmark(options):
+    from QMRILesionStagingLib.benchmark_staging import staging_stages
+
     from .benchmark import run_benchmark
     from .threads import use_threads
 
     use_threads(options.threads)
-    run_benchmark(quick=options.quick)
+    run_benchmark(quick=options.quick, more=staging_stages())
     return DONE

@@ -7,8 +7,9 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 FINE = 0.5  # mm, side of the grid on which distances are measured
-_MASK_BLUR = 0.5  # voxels; takes the stairs off a mask and shifts the border of a 5 mm lesion by a tenth of a voxel
-_DISTANCE_BLUR = 0.7  # mm; the normals of a surface known to half a voxel
+_MASK_BLUR = 0.5  # voxels; takes the stairs off a mask
+_SMOOTH = 0.5  # mm; for the normals of a surface that is known to half a voxel
+_FEWEST = 60  # points of a border
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,33 +51,55 @@ class Border:
 def border_of(inside, voxel_size):
     """Border of a lesion.
 
+    The mask is blurred by half a voxel and interpolated; its border is the level that encloses the volume of the mask,
+    found between the voxels of the finer grid along the gradient, d = (level - share) / |gradient|. Distances farther
+    away are those to the border near the nearest voxel that it runs through.
+
     Args:
         inside: bool [k, j, i], a crop with at least one voxel around the lesion. voxel_size: mm [k, j, i].
     Returns:
-        Border. The level 0.5 of the mask, blurred by half a voxel and interpolated, is the border.
+        Border.
     """
     voxel = np.asarray(voxel_size, float)
     factors = np.maximum(1, np.rint(voxel / FINE)).astype(int)
     step = voxel / factors
     share = ndimage.gaussian_filter(inside.astype(np.float32), _MASK_BLUR)
-    share *= inside.sum() / max(share.sum(), 1e-6)
-    fine = ndimage.zoom(share, factors, order=1, mode="grid-constant", grid_mode=True)
-    body = fine >= min(0.5, 0.9 * float(fine.max()))
-    distance = _signed(body, step)
-    smooth = ndimage.gaussian_filter(distance, _DISTANCE_BLUR / step)
-    gradient = np.stack(np.gradient(smooth, *step), -1)
-    index = np.argwhere(np.abs(distance) <= 0.5 * step.mean())
-    normals = gradient[tuple(index.T)]
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-6)
-    points = (index + 0.5) * step - 0.5 * voxel - distance[tuple(index.T)][:, None] * normals
+    share = ndimage.zoom(share, factors, order=1, mode="grid-constant", grid_mode=True)
+    share = ndimage.gaussian_filter(share, _SMOOTH / step)
+    volume = int(inside.sum() * factors.prod())
+    level = float(np.partition(share, share.size - volume, axis=None)[share.size - volume])
+    gradient = np.stack(np.gradient(share, *step), -1)
+    slope = np.linalg.norm(gradient, axis=-1)
+    near = np.where(slope > 1e-4, (level - share) / np.maximum(slope, 1e-4), np.where(share > level, -np.inf, np.inf))
+    index, thickness = _shell(near, step)
+    places = tuple(index.T)
+    normals = -gradient[places] / slope[places][:, None]
+    points = (index + 0.5) * step - near[places][:, None] * normals
+    distance = _distance(near, points, index, step, share >= level)
+    area = len(index) * float(np.prod(step)) / thickness
     coarse = distance.reshape([n for pair in zip(inside.shape, factors, strict=True) for n in pair]).mean((1, 3, 5))
-    area = len(index) * float(np.prod(step)) / step.mean()
-    return Border(coarse, float(-distance.min()), area, points, normals, distance, step, voxel)
+    return Border(coarse, float(-distance.min()), area, points - 0.5 * voxel, normals, distance, step, voxel)
 
 
-def _signed(body, step):
-    """Distance to the border (mm), negative inside; the border runs half way between voxels."""
-    half = 0.5 * step.mean()
-    out = ndimage.distance_transform_edt(~body, sampling=step)
-    into = ndimage.distance_transform_edt(body, sampling=step)
-    return np.where(body, half - into, out - half).astype(np.float32)
+def _shell(near, step):
+    """Voxels of a thin shell around the border, as many for every square millimetre, and its thickness (mm)."""
+    for share in (0.5, 1.0, 2.0):
+        thickness = share * float(step.mean())
+        index = np.argwhere(np.abs(near) <= 0.5 * thickness)
+        if len(index) >= _FEWEST:
+            break
+    return index, thickness
+
+
+def _distance(near, points, index, step, body):
+    """Distance to the border (mm, float32), negative inside."""
+    seeds = np.full(near.shape, -1, np.int32)
+    seeds[tuple(index.T)] = np.arange(len(index))
+    nearest = ndimage.distance_transform_edt(seeds < 0, sampling=step, return_distances=False, return_indices=True)
+    nearest = points[seeds[tuple(nearest)]].astype(np.float32)
+    for axis, (n, h) in enumerate(zip(near.shape, step, strict=True)):
+        shape = [1, 1, 1]
+        shape[axis] = n
+        nearest[..., axis] -= ((np.arange(n) + 0.5) * h).reshape(shape)
+    distance = np.sqrt((nearest**2).sum(-1))
+    return np.where(body, -distance, distance).astype(np.float32)

@@ -9,7 +9,8 @@ from .rim import RayFrame
 from .veins import tubeness
 
 PATTERNS = ("none", "nodular", "closed ring", "open ring", "unknown")
-_TUBE_SDS = 8.0  # SDs of uptake from which on a tube is a vessel
+_TUBE_SDS = 0.5  # tubeness of a vessel, in SDs of uptake; noise alone makes up to 0.3
+_SMALLEST_BODY = 1 / 3  # of a lesion, that vessels and what lies beside them may leave
 _VESSEL_REACH = 3.0  # mm that it reaches out of the lesion
 _EDGE = 2.0  # mm outside the lesion, where a misplaced image has its edges
 _EDGE_SHARE = 0.5  # of a bright part, from which on as large a dark part makes it the edge of a misplaced image
@@ -69,11 +70,12 @@ def uptake_of(before, after, white):
     return Uptake(rise, float(1.4826 * np.median(np.abs(rise[there] - middle))))
 
 
-def enhancement_of(frame, uptake, white, options):
+def enhancement_of(frame, uptake, white, veins, options):
     """Pattern of uptake of one lesion.
 
     Args:
         frame: rim.RayFrame of its LesionCrop. uptake: Uptake. white: bool [k, j, i] of the crop, its reference.
+        veins: bool of the crop, veins by chi.
         options: EnhancementOptions.
     Reference:
         Jurcoane A et al. 2013, J Magn Reson Imaging 38:1454 (2 SDs); Gaitan MI et al. 2011, Ann Neurol 70:22 (rings).
@@ -83,7 +85,9 @@ def enhancement_of(frame, uptake, white, options):
     near = float(np.median(rise[white])) if white.any() else 0.0
     rise = rise - near
     spread = max(uptake.spread, 1e-6)
-    body = crop.inside & ~_vessels(rise, crop, spread)
+    body = crop.inside & ~_vessels(rise, crop, spread, veins, options.part_sds)
+    if body.sum() < _SMALLEST_BODY * crop.inside.sum():  # a small lesion around its vein
+        body = crop.inside & ~veins
     if not body.any():
         return Enhancement("unknown", reason="a vessel fills the lesion")
     mean = float(rise[body].mean())
@@ -121,15 +125,16 @@ def _pattern(frame: RayFrame, rise, spread, mean_sds, options):
     return Enhancement("nodular", mean_sds, coverage, f"{text}, without ring")
 
 
-def _vessels(rise, crop, spread):
-    """Voxels of enhancing vessels that run through or along the lesion."""
-    tubes = tubeness(rise, crop.voxel) > _TUBE_SDS * spread * 0.25
-    labels, count = ndimage.label(tubes & (rise > _TUBE_SDS * spread), np.ones((3, 3, 3), bool))
-    vessels = np.zeros(rise.shape, bool)
+def _vessels(rise, crop, spread, veins, sds):
+    """Voxels of vessels that run through or along the lesion: veins of the map of chi, and tubes that enhance."""
+    bright = rise > sds * spread
+    tubes = (tubeness(rise, crop.voxel) > _TUBE_SDS * spread) & bright
+    labels, count = ndimage.label(tubes, np.ones((3, 3, 3), bool))
+    vessels = ndimage.binary_dilation(veins) if veins.any() else veins.copy()
     for number in range(1, count + 1):
         part = labels == number
         if crop.border.distance[part].max() > _VESSEL_REACH:
-            vessels |= part
+            vessels |= ndimage.binary_dilation(part) & bright  # voxels beside it hold a part of it
     return vessels
 
 

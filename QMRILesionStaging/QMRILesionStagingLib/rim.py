@@ -235,7 +235,9 @@ def _longest_arc(points, middle, axis, positive):
     bins = ((angle / (2 * np.pi) + 0.5) * _DIRECTIONS).astype(int) % _DIRECTIONS
     number = np.bincount(bins, minlength=_DIRECTIONS)
     share = np.bincount(bins, positive, _DIRECTIONS) / np.maximum(number, 1)
-    there = (share >= 0.5) & (number > 0)
+    known = np.flatnonzero(number)
+    after = np.searchsorted(known, np.arange(_DIRECTIONS), side="right") - 1
+    there = (share >= 0.5)[known[after]]  # a direction without a point is as the one before it (-1 is the last)
     if there.all():
         return 1.0
     longest = run = 0

@@ -56,7 +56,9 @@ class VirtualRims:
         """Recovery of a rim on a lesion of `diameter` (mm) beside `centre` (voxel [k, j, i])."""
         size = _size(diameter)
         gain = self._gain(size)
-        frame = self.frames.setdefault(size, RayFrame(_virtual_crop(self.balls[size], self.voxel)))
+        if size not in self.frames:
+            self.frames[size] = RayFrame(_virtual_crop(self.balls[size], self.voxel))
+        frame = self.frames[size]
         found = [self._found(frame, size, seat) for seat in self._seats_near(size, np.asarray(centre))]
         return Recovery(float(np.mean(found)) if found else None, len(found), gain)
 

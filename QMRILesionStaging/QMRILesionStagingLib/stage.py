@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .evidence import ACTIVE, PRIORS, STAGES, log_likelihoods, posterior
+from .evidence import ACTIVE, CHRONIC, PRIORS, STAGES, log_likelihoods, posterior
 from .rim import PRESENT
 
 INDETERMINATE = "indeterminate"
@@ -16,7 +16,7 @@ CEILINGS = {
 ISO = 8.6  # ppb; early from chronic lesions, derived from Zhang Y et al. 2016, AJNR 37:1629
 REMYELINATED_CHI = 5.0  # ppb, up to which a lesion is iso- or hypointense: Rahmanzadeh R et al. 2022 (recalled)
 REMYELINATED_R1 = -0.15  # of white matter: assumed, of the size of assumed_rim_4
-_TOO_RARE = 3.0  # a stage that the lesion itself speaks against by more than this odds is not called by frequency
+_TOO_RARE = 1.25  # a stage that the lesion itself speaks against by more than these odds is not called by frequency
 _DRIVER = 0.7  # natural logarithm of a likelihood ratio (2 : 1), from which on a finding is named
 
 
@@ -27,13 +27,15 @@ class Stage:
     Attributes:
         stage: of STAGES or indeterminate. substage: "n/a" where there is none.
         probabilities: stage -> probability; all None where no stage was sought.
-        reason: plain words. contradictions, missing: sentences and names.
+        verdict: how sure, and what decided or why nothing did. reason: that and everything that was found, in words.
+        contradictions, missing: sentences and names.
         ceiling: accuracy that is possible at best with what was there; None where no stage was sought.
     """
 
     stage: str
     substage: str
     probabilities: dict
+    verdict: str
     reason: str
     contradictions: tuple = ()
     missing: tuple = ()
@@ -42,7 +44,7 @@ class Stage:
 
 def no_stage(reason):
     """A lesion for which no stage was sought."""
-    return Stage(INDETERMINATE, "n/a", dict.fromkeys(STAGES), reason)
+    return Stage(INDETERMINATE, "n/a", dict.fromkeys(STAGES), reason, reason)
 
 
 def stage_of(findings, options, atypical=(), cortex_r1=None):
@@ -75,6 +77,8 @@ def stage_of(findings, options, atypical=(), cortex_r1=None):
         if own[first] * _TOO_RARE < max(own.values()):
             likelier = max(own, key=own.get)
             why = f"{likelier} by what is measured, {first} only because it is so frequent"
+            if {first, likelier} == set(CHRONIC) and "rim" not in groups:
+                why = "chronic, but active and inactive are not told apart without the rim"
     known = {
         "probabilities": probabilities,
         "contradictions": contradictions,
@@ -82,14 +86,15 @@ def stage_of(findings, options, atypical=(), cortex_r1=None):
         "ceiling": ceiling,
     }
     if why:
-        return Stage(INDETERMINATE, "n/a", reason=_sentence(why, told, missing), **known)
+        return Stage(INDETERMINATE, "n/a", verdict=why, reason=_sentence(why, told, missing), **known)
     drivers = _drivers(first, second, groups) or "prevalence alone"
-    text = f"{first}, {_percent(probabilities[first])} by {drivers}"
-    return Stage(first, _substage(first, findings, cortex_r1), reason=_sentence(text, told, missing), **known)
+    verdict = f"{_percent(probabilities[first])} by {drivers}"
+    reason = _sentence(f"{first}, {verdict}", told, missing)
+    return Stage(first, _substage(first, findings, cortex_r1), verdict=verdict, reason=reason, **known)
 
 
 def _percent(value):
-    return f"{100 * value:.0f} %"
+    return "more than 99 %" if value > 0.99 else f"{100 * value:.0f} %"
 
 
 def _sentence(verdict, told, missing):

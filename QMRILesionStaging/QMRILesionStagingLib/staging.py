@@ -211,7 +211,7 @@ def _measured(crop, patient):
         arrays = crop.of(result.values), crop.of(result.sd), crop.of(result.valid) & ~veins
         profiles[name] = profile_of(*arrays, crop, measured_voxel)
     rim = _rim(crop, frame, veins, levels, patient, measured_voxel)
-    uptake = _enhancement(crop, frame, white, patient)
+    uptake = _enhancement(crop, frame, white, veins, patient)
     outside = bool(given.brain[crop.box][crop.inside].mean() < 0.5)
     atypical = _atypical(crop, frame, profiles, levels, patient)
     asks = rim.grade != GRADES[4] and "Chi" in levels
@@ -247,14 +247,14 @@ def _rim(crop, frame, veins, levels, patient, measured_voxel):
     return find_rim(frame, values, levels["Chi"].spread, measured_voxel, options, valid, veins, decay)
 
 
-def _enhancement(crop, frame, white, patient):
+def _enhancement(crop, frame, white, veins, patient):
     given = patient.given
     if given.enhancing is not None:
         share = float(given.enhancing[crop.box][crop.inside].mean())
         return _drawn_enhancement(crop, frame, given.enhancing, share, patient.options.enhancement)
     if patient.uptake is None:
         return Enhancement("unknown", reason=given.uptake_unknown)
-    return enhancement_of(frame, patient.uptake, white, patient.options.enhancement)
+    return enhancement_of(frame, patient.uptake, white, veins, patient.options.enhancement)
 
 
 def _drawn_enhancement(crop, frame, enhancing, share, options):
