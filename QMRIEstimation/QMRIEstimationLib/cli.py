@@ -180,6 +180,7 @@ def _run(options):
         done += ended_well
         if not ended_well and options.stop_on_first_crash:
             break
+    _follow(options, sessions)
     print(f"{done} of {len(sessions)} done; reports in {options.output_dir}")
     return DONE if done == len(sessions) else SOME_FAILED
 
@@ -212,6 +213,19 @@ def _one(options, subject, session, settings, derivatives):
         print(f"{name}: note: {note}", file=sys.stderr)
     print(f"{name}: {', '.join(result.maps)} done")
     return True
+
+
+def _follow(options, sessions):
+    """Lesions from visit to visit, of every subject with several."""
+    from QMRILesionStagingLib.visits import follow
+
+    visits = {}
+    for subject, session in sessions:
+        visits.setdefault(subject, []).append(session)
+    for subject, labels in visits.items():
+        if len(labels) > 1 and (options.steps is None or "stage" in options.steps):
+            for note in follow(options.output_dir, subject, labels):
+                print(note, file=sys.stderr)
 
 
 def _after(steps, settings):
