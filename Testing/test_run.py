@@ -159,6 +159,49 @@ def test_options_may_be_spelled_with_underscores_and_labels_with_prefix(clean, t
     assert (tmp_path / "maps" / "sub-02").exists()
 
 
+def test_steps_choose_what_is_made(clean, tmp_path):
+    for steps, staged, regions in ((["estimate"], False, False), (["regions"], False, True), (["stage"], True, False)):
+        output = tmp_path / steps[0]
+        command = ["run", str(clean), str(output), "participant", "--participant-label", "01", "--steps", *steps]
+        assert cli.main(command) == cli.DONE
+        anat = output / "sub-01" / "anat"
+        assert (anat / "sub-01_seg-stages_dseg.nii.gz").exists() == staged
+        assert (anat / "sub-01_desc-lesions_stats.tsv").exists() == staged
+        assert (anat / "sub-01_desc-regions_stats.tsv").exists() == regions
+        assert ('id="lesions"' in (output / "sub-01.html").read_text()) == staged
+
+
+def test_stages_without_a_drawing_are_an_error_only_where_they_were_asked_for(clean, tmp_path, capsys):
+    raw = tmp_path / "raw"
+    shutil.copytree(clean, raw)
+    for path in raw.rglob("*label-L_mask*"):
+        path.unlink()
+    command = ["run", str(raw), str(tmp_path / "maps"), "participant", "--participant-label", "01"]
+    assert cli.main(command) == cli.DONE
+    assert "no lesion mask was found" in capsys.readouterr().err
+    assert cli.main([*command, "--steps", "stage"]) == cli.SOME_FAILED
+    error = capsys.readouterr().err
+    assert "sub-01: failed: sub-01: no lesion mask was found, expected *_label-L_mask" in error
+
+
+def test_lesion_probabilities_are_read_and_percents_refused(clean, tmp_path, capsys):
+    raw = tmp_path / "raw"
+    shutil.copytree(clean, raw)
+    for path in raw.rglob("sub-01_label-L_mask.nii.gz"):
+        drawn = nibabel.load(path)
+        for scale, status in ((0.9, cli.DONE), (90.0, cli.DONE)):
+            values = drawn.get_fdata().astype(np.float32) * scale
+            values[0, 0, 0] = 0.25 * scale
+            nibabel.save(nibabel.Nifti1Image(values, drawn.affine), path.with_name("sub-01_label-L_probseg.nii.gz"))
+            path.unlink(missing_ok=True)
+            command = ["run", str(raw), str(tmp_path / f"maps{scale:g}"), "participant", "--participant-label", "01"]
+            assert cli.main(command) == status
+            error = capsys.readouterr().err
+            assert ("expected probabilities from 0 to 1" in error) == (scale > 1)
+        stages = tmp_path / "maps0.9" / "sub-01" / "anat" / "sub-01_seg-lesions_dseg.nii.gz"
+        assert nibabel.load(stages).get_fdata().max() == 1
+
+
 def test_stop_on_first_crash_leaves_the_rest_undone(clean, tmp_path, capsys):
     raw = tmp_path / "raw"
     shutil.copytree(clean, raw)

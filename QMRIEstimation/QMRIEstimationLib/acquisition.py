@@ -104,7 +104,7 @@ class Session:
         subject, session: labels without prefix; session is "" when there is none.
         scans: all usable scans.
         brain_mask, lesions, tissue: None or a function returning (array [k, j, i], Geometry); tissue returns the
-            label names as third item.
+            label names as third item; lesions are labels, or probabilities as floats.
         ready: name of a map -> function returning it as maps.QuantitativeMap on its own grid, for maps that are given.
         fields: kind -> GivenField, for stages of susceptibility mapping that are given.
         notes: sentences about the session as a whole.

@@ -30,7 +30,7 @@ def proton_map(session, series, fit, b1, settings):
     if session.lesions is not None:
         drawn, drawn_geometry = session.lesions()[:2]
         # a rater's drawing lies in the space of the multi-echo scan
-        lesions = nearest_on_grid(drawn, drawn_geometry, geometry, series.to_multi_echo) != 0
+        lesions = nearest_on_grid(drawn, drawn_geometry, geometry, series.to_multi_echo) > 0.5  # may be probabilities
     pair = series.pair
     if pair is None and settings.pd.receive in ("auto", "body-head"):
         pair = reference_pair(session, series.place, settings)

@@ -40,12 +40,18 @@ def drawings(files, bids_dir):
         files: as `derivative_images` gives them. bids_dir: names of sources are relative to it.
     Returns:
         brain_mask, lesions: None or function -> (array [k, j, i], Geometry); bool, and int32 with one label a lesion
-            where instances were drawn (else 1). tissue: None or function -> (int32 array, Geometry, names), names
-            mapping label -> name. sources: file names relative to `bids_dir`. notes.
+            where instances were drawn (else 1), or float32 probabilities. tissue: None or function -> (int32 array,
+            Geometry, names), names mapping label -> name. sources: file names relative to `bids_dir`. notes.
     """
     kinds = (
         ("brain mask", [f for f in files if _is_brain(f[1])], _mask),
-        ("lesion", sorted((f for f in files if _is_lesion(f[1])), key=lambda f: f[1].suffix != "dseg"), _labels),
+        (
+            "lesion",
+            sorted(
+                (f for f in files if _is_lesion(f[1])), key=lambda f: ("dseg", "mask", "probseg").index(f[1].suffix)
+            ),
+            _labels,
+        ),
         ("tissue label", [f for f in files if f[1].suffix == "dseg" and not _is_result(f[1])], _tissue),
     )
     functions, sources, notes = [], [], []
@@ -104,7 +110,7 @@ def _is_brain(file):
 def _is_lesion(file):
     if file.suffix == "dseg":
         return file.entities.get("seg", "").lower() in LESIONS
-    return file.suffix == "mask" and file.entities.get("label", "").lower() in LESIONS
+    return file.suffix in ("mask", "probseg") and file.entities.get("label", "").lower() in LESIONS
 
 
 def _is_result(file):
@@ -128,6 +134,8 @@ def _mask(_, file):
 def _labels(_, file):
     def read():
         array, geometry, _info = _volume(file)
+        if file.suffix == "probseg":
+            return _probabilities(array, file), geometry
         return _whole_numbers(array, file), geometry
 
     return read
@@ -147,6 +155,15 @@ def _volume(file):
     if array.ndim != 3 or info.is_complex:
         raise InputError(f"{file.name}: has shape {array.shape}, expected one volume of labels; split it.")
     return array, geometry, info
+
+
+def _probabilities(array, file):
+    if array.min() < 0 or array.max() > 1:
+        raise InputError(
+            f"{file.name}: holds {array.min():g} to {array.max():g}, expected probabilities from 0 to 1; divide by 100 "
+            "where they are percent."
+        )
+    return array
 
 
 def _whole_numbers(array, file):
