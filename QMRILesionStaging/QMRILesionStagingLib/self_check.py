@@ -49,15 +49,13 @@ class VirtualRims:
         self.room = ndimage.distance_transform_edt(allowed, sampling=self.voxel)
         self.sizes = sorted({_size(d) for d in diameters})
         self.balls = {size: _ball(size, self.voxel, options) for size in self.sizes}
-        self.frames = {}
+        self.frames = {size: RayFrame(_virtual_crop(self.balls[size], self.voxel)) for size in self.sizes}
         self.responses = self._responses(respond)
 
     def recovery(self, diameter, centre):
         """Recovery of a rim on a lesion of `diameter` (mm) beside `centre` (voxel [k, j, i])."""
         size = _size(diameter)
         gain = self._gain(size)
-        if size not in self.frames:
-            self.frames[size] = RayFrame(_virtual_crop(self.balls[size], self.voxel))
         frame = self.frames[size]
         found = [self._found(frame, size, seat) for seat in self._seats_near(size, np.asarray(centre))]
         return Recovery(float(np.mean(found)) if found else None, len(found), gain)

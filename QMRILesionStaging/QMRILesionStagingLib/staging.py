@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from QMRIEstimationLib.errors import InputError, check_cancelled
 from QMRIEstimationLib.geometry import Geometry
+from QMRIEstimationLib.steps import part
+from QMRIEstimationLib.threads import in_pieces
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist
 
@@ -73,7 +75,8 @@ class Lesion:
         number: label. parent: confluent lesion it is a part of, 0 for none. volume: mm^3. centre: RAS, mm.
         diameter: mm, of the sphere of its volume. longest: mm, longest diameter.
         reference: which white matter it was compared with.
-        profiles: name of map -> profile.Profile. references: name of map -> reference.Level.
+        profiles: name of map -> profile.Profile; also "uptake" of gadolinium, as a share of the signal of white matter.
+        references: name of map -> reference.Level.
         deltas: name of map -> (whole lesion minus reference, its SD). gain: of the map of chi for this size.
         rim, recovery, enhancement, stage: as their modules say. timing: why maps were not used, or empty.
     """
@@ -136,20 +139,20 @@ def stage_lesions(given, options=StagingOptions(), progress=None, cancelled=None
         uptake = uptake_of(given.before, given.after, normal)
     patient = _Patient(given, options, around, normal, uptake, labels)
     crops = list(crop_lesions(labels, around, geometry.voxel_size))
-    report = progress or (lambda fraction, text: None)
-    report(0.0, "lesions")
-    measured = []
-    for n, crop in enumerate(crops):
-        check_cancelled(cancelled)
-        report(0.6 * n / len(crops), "lesions")
-        measured.append(_measured(crop, patient))
+    measured, lesions = [None] * len(crops), [None] * len(crops)
+
+    def measure(first, last):
+        for n in range(first, last):
+            measured[n] = _measured(crops[n], patient)
+
+    def stage(first, last):
+        for n in range(first, last):
+            lesions[n] = _staged(measured[n], rims, patient, found.parents)
+
+    in_pieces(measure, len(crops), 1, part(progress, 0.0, 0.6), cancelled, "lesions")
+    check_cancelled(cancelled)
     rims = _virtual_rims(patient, [m for m in measured if m.asks])
-    lesions = []
-    for n, one in enumerate(measured):
-        check_cancelled(cancelled)
-        report(0.7 + 0.3 * n / len(crops), "virtual rims")
-        lesions.append(_staged(one, rims, patient, found.parents))
-    report(1.0, "lesions")
+    in_pieces(stage, len(crops), 1, part(progress, 0.7, 0.3), cancelled, "virtual rims")
     return Staging(labels, tuple(lesions), around, tuple(notes))
 
 
@@ -210,6 +213,9 @@ def _measured(crop, patient):
             levels[name] = local
         arrays = crop.of(result.values), crop.of(result.sd), crop.of(result.valid) & ~veins
         profiles[name] = profile_of(*arrays, crop, measured_voxel)
+    if patient.uptake is not None:
+        rise = crop.of(patient.uptake.rise)
+        profiles["uptake"] = profile_of(rise, np.full_like(rise, patient.uptake.spread), ~veins, crop, measured_voxel)
     rim = _rim(crop, frame, veins, levels, patient, measured_voxel)
     uptake = _enhancement(crop, frame, white, veins, patient)
     outside = bool(given.brain[crop.box][crop.inside].mean() < 0.5)
