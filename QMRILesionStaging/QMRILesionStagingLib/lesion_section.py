@@ -68,4 +68,5 @@ def _delta(lesion, key, factor, form):
     if delta is None:
         return None
     factor = factor or 100 / lesion.references[key].median
-    return format(factor * delta[0], "+" + form)
+    text = format(factor * delta[0], "+" + form)
+    return "0" if float(text) == 0 else text
