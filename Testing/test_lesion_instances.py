@@ -75,7 +75,7 @@ def test_probabilities_are_split_where_they_are_concave():
     found = lesion_instances(np.maximum(*peaks).astype(np.float32), ISO, InstanceOptions(threshold=0.2))
     assert found.labels.max() == 2
     assert found.labels[15, 15, 13] != found.labels[15, 15, 23]
-    with pytest.raises(ValueError, match="expected probabilities from 0 to 1"):
+    with pytest.raises(ValueError, match="probabilities from 0 to 1"):
         lesion_instances(2.5 * peaks[0], ISO, InstanceOptions())
 
 

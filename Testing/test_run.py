@@ -202,6 +202,26 @@ def test_lesion_probabilities_are_read_and_percents_refused(clean, tmp_path, cap
         assert nibabel.load(stages).get_fdata().max() == 1
 
 
+def test_two_visits_of_a_subject_end_in_a_table_of_its_lesions(clean, tmp_path):
+    raw = tmp_path / "raw"
+    shutil.copytree(clean, raw)
+    shutil.rmtree(raw / "sub-02")
+    for folder in (raw / "sub-01", raw / "derivatives" / "rater" / "sub-01"):
+        for path in list((folder / "anat").iterdir()):
+            for visit in ("1", "2"):
+                target = folder / f"ses-{visit}" / "anat" / path.name.replace("sub-01", f"sub-01_ses-{visit}")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, target)
+        shutil.rmtree(folder / "anat")
+    output = tmp_path / "maps"
+    assert cli.main(["run", str(raw), str(output), "participant"]) == cli.DONE
+    header, *rows = (output / "sub-01" / "sub-01_desc-visits_stats.tsv").read_text().splitlines()
+    row = dict(zip(header.split("\t"), rows[0].split("\t"), strict=True))
+    assert len(rows) == 1
+    assert (row["session_before"], row["session"], row["event"]) == ("ses-1", "ses-2", "same")
+    assert row["growth_percent"] == "0.0"
+
+
 def test_stop_on_first_crash_leaves_the_rest_undone(clean, tmp_path, capsys):
     raw = tmp_path / "raw"
     shutil.copytree(clean, raw)

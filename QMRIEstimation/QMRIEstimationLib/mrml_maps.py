@@ -1,6 +1,7 @@
 """From an Estimate to MRML nodes: maps with unit, quantity, colour, window, folder and the record of how they came."""
 
 import json
+from contextlib import contextmanager
 
 import slicer
 
@@ -25,9 +26,7 @@ def add_maps(estimate, scene, settings, folder_name, transform=None):
     Returns:
         node name suffix -> vtkMRMLScalarVolumeNode: `R2star`, `R2star SD`, ...
     """
-    made = Made(scene)
-    scene.StartState(scene.BatchProcessState)
-    try:
+    with all_or_nothing(scene) as made:
         folder = made.folder(folder_name)
         nodes = {}
         for result in estimate.maps.values():
@@ -40,6 +39,15 @@ def add_maps(estimate, scene, settings, folder_name, transform=None):
                     node.SetAndObserveTransformNodeID(transform.GetID())
                 nodes[result.name + suffix] = node
         return nodes
+
+
+@contextmanager
+def all_or_nothing(scene):
+    """A Made whose nodes stay in the scene when the block ends well and are taken back otherwise."""
+    made = Made(scene)
+    scene.StartState(scene.BatchProcessState)
+    try:
+        yield made
     except BaseException:
         made.remove()
         raise

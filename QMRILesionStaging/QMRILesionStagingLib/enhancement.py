@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from QMRIEstimationLib.errors import InputError
 from scipy import ndimage
 
 from .rim import RayFrame
@@ -58,11 +59,11 @@ def uptake_of(before, after, white):
         before, after: float32 [k, j, i] on the grid of the maps, any unit. white: bool, normal-appearing white matter,
             which takes up nothing: it gives the gain between the two.
     Raises:
-        ValueError: there is no signal in the white matter.
+        InputError: there is no signal in the white matter.
     """
     there = white & (before > 0) & (after > 0)
     if not there.any():
-        raise ValueError("the T1-weighted images show no signal in the white matter; check that they belong together.")
+        raise InputError("the T1-weighted images show no signal in the white matter; check that they belong together.")
     gain = float(np.median(after[there] / before[there]))
     signal = float(np.median(before[there]))
     rise = ((after / np.float32(gain) - before) / np.float32(signal)).astype(np.float32)

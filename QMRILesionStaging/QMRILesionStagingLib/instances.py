@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
+from QMRIEstimationLib.errors import InputError
 from QMRIEstimationLib.geometry import check_same_shape
 from scipy import ndimage
 
@@ -35,14 +36,17 @@ def lesion_instances(drawn, voxel_size, options):
         lowest voxel on; a component with several centres is split by watershed of its depth (masks), or into the
         places nearest to each centre, where the probability is concave in every direction.
     Raises:
-        ValueError: probabilities outside 0 to 1.
+        InputError: probabilities outside 0 to 1.
     Reference:
         Dworkin JD et al. 2018, AJNR Am J Neuroradiol 39:626-633 (centres by the Hessian).
     """
     drawn = np.asarray(drawn)
     if drawn.dtype.kind == "f" and not np.array_equal(drawn, np.rint(drawn)):
         if drawn.min() < 0 or drawn.max() > 1:
-            raise ValueError(f"drawn holds {drawn.min():g} to {drawn.max():g}, expected probabilities from 0 to 1.")
+            raise InputError(
+                f"the drawing of the lesions holds {drawn.min():g} to {drawn.max():g}, expected a mask, whole numbers "
+                "or probabilities from 0 to 1; convert it."
+            )
         return _split_all(drawn > options.threshold, voxel_size, options, drawn)
     numbers = np.unique(drawn[drawn != 0])
     if len(numbers) > 1:

@@ -1,12 +1,13 @@
 """Lesions as rows of the table of the contract."""
 
+import numpy as np
+
 from .evidence import STAGES
 from .stage import INDETERMINATE
 from .staging import MAPS
 
 STAGE_NAMES = (*STAGES, INDETERMINATE)  # label of the stage map is the index plus one
 DIGITS = {"Chi": 6}  # decimals: a millionth of a ppm; else a hundredth of the unit
-CHI_UNIT = "chi in ppm"
 
 
 def lesion_rows(staging):
@@ -16,8 +17,6 @@ def lesion_rows(staging):
 
 def stage_labels(staging):
     """Labels of the stages, uint8 [k, j, i], 1 early active to 5 indeterminate."""
-    import numpy as np
-
     lookup = np.zeros(int(staging.labels.max()) + 1, np.uint8)
     for lesion in staging.lesions:
         lookup[lesion.number] = STAGE_NAMES.index(lesion.stage.stage) + 1

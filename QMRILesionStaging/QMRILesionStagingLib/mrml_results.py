@@ -5,7 +5,7 @@ import slicer
 import vtk
 from QMRIEstimationLib.display import display_of
 from QMRIEstimationLib.mrml import PREFIX
-from QMRIEstimationLib.mrml_maps import Made
+from QMRIEstimationLib.mrml_maps import all_or_nothing
 
 from .lesion_table import lesion_rows
 from .rim import PRESENT
@@ -35,9 +35,7 @@ def add_staging(staging, given, scene, folder_name):
         "lesions" -> segmentation with one segment a lesion, "table" -> table node, and for each of Chi and R2star
         "<map> profiles" -> table node and "<map> chart" -> plot chart node; without lesions only the table.
     """
-    made = Made(scene)
-    scene.StartState(scene.BatchProcessState)
-    try:
+    with all_or_nothing(scene) as made:
         folder = made.folder(f"{folder_name} lesions")
         nodes = {"table": _table(made, folder, f"{folder_name} lesions", lesion_rows(staging))}
         if staging.lesions:
@@ -47,11 +45,6 @@ def add_staging(staging, given, scene, folder_name):
                     table, chart = _profiles(made, folder, folder_name, staging, name)
                     nodes |= {f"{name} profiles": table, f"{name} chart": chart}
         return nodes
-    except BaseException:
-        made.remove()
-        raise
-    finally:
-        scene.EndState(scene.BatchProcessState)
 
 
 def _segmentation(made, folder, name, staging, geometry):

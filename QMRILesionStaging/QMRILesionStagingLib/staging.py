@@ -351,9 +351,10 @@ def _staged(one, rims, patient, parents):
 
 
 def _confirmed(rim, recovery, options):
-    """ "Absent" where virtual rims of this size are found, else not assessable."""
-    if recovery.found is None:
-        return replace(rim, grade=GRADES[4], reason="there is no place beside it to try a virtual rim")
+    """The rim as absent where virtual rims of this size are found, else as not assessable."""
+    if recovery.tried < options.virtual_rims:
+        places = f"{recovery.tried} of {options.virtual_rims} places"
+        return replace(rim, grade=GRADES[4], reason=f"no rim was seen, but virtual rims fit in {places} only")
     tried = (
         f"virtual rims of this size were found in {round(recovery.found * recovery.tried)} of {recovery.tried} places"
     )
