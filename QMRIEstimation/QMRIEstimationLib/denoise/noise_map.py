@@ -1,10 +1,9 @@
 """The noise SD at every place of an image: parallel imaging makes it vary over the head."""
 
 import numpy as np
-from scipy import special
 from scipy.ndimage import gaussian_filter
 
-from ..noise import FEWEST_BLOCKS, block_details
+from ..noise import FEWEST_BLOCKS, block_details, magnitude_law
 
 _WIDTH = 10.0  # mm, SD of the Gaussian over which blocks are averaged: wide against folds, narrow against a coil array
 _ROUNDS = 4  # of telling quiet blocks by the noise found; the last one changes the result by less than 1 %
@@ -59,15 +58,8 @@ def noise_map(channels, geometry, coils=0):
 
 
 def magnitude_share(signal, coils=1):
-    """SD of a magnitude over that of one channel, 0.66 to 1, for its mean over the channel's SD.
-
-    The mean of the root of the sum of squares of n coils is sqrt(2) G(n + 1/2) / G(n) 1F1(-1/2, n, -s^2 / 2), that of
-    its square s^2 + 2 n (Constantinides CD et al. 1997, Magn Reson Med 38:852-857).
-    """
-    true = np.linspace(0, 12, 1201)
-    size = np.sqrt(2) * np.exp(special.gammaln(coils + 0.5) - special.gammaln(coils))
-    means = size * special.hyp1f1(-0.5, coils, -(true**2) / 2)
-    return np.interp(signal, means, np.sqrt(2 * coils + true**2 - means**2)).astype(np.float32)
+    """SD of a magnitude over that of one channel, 0.66 to 1, for its mean over the channel's SD."""
+    return np.interp(signal, *magnitude_law(coils)).astype(np.float32)
 
 
 def _details_beside(shape):
