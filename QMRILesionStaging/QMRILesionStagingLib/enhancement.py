@@ -14,7 +14,7 @@ _TUBE_SDS = 0.5  # tubeness of a vessel, in SDs of uptake; noise alone makes up 
 _SMALLEST_BODY = 1 / 3  # of a lesion, that vessels and what lies beside them may leave
 _VESSEL_REACH = 3.0  # mm that it reaches out of the lesion
 _EDGE = 2.0  # mm outside the lesion, where a misplaced image has its edges
-_EDGE_SHARE = 0.5  # of a bright part, from which on as large a dark part makes it the edge of a misplaced image
+_EDGE_SHARE = 0.25  # of a bright part, from which on as large a dark part makes it the edge of a misplaced image
 _END = 0.45  # of the height of a ring, where it ends
 _RING_SHARE = 0.5  # of the rise at the border, that a ring's core keeps below
 
