@@ -126,6 +126,7 @@ class QMRILesionStagingLogic(ScriptedLoadableModuleLogic):
         tissue=None,
         before=None,
         after=None,
+        enhancing=None,
         fieldStrength=None,
         options=None,
         progress=None,
@@ -137,7 +138,8 @@ class QMRILesionStagingLogic(ScriptedLoadableModuleLogic):
             chi, r2star, r1, r2, pd: scalar volumes of the maps, None where there is none.
             lesions: label map, volume or segmentation; see QMRILesionStagingLib.mrml_input.
             tissue: label map with a colour table that names white and gray matter and fluid, or None.
-            before, after: T1-weighted volumes before and after gadolinium, or None.
+            before, after: T1-weighted volumes (or R1 maps) before and after gadolinium, or None.
+            enhancing: mask or segmentation of enhancement that was drawn, which counts instead of images; or None.
             fieldStrength: T; None to read it from the maps.
             options: QMRILesionStagingLib.options.StagingOptions; None for the defaults.
             progress, cancelled: optional callbacks, progress(fraction, text) and cancelled().
@@ -153,7 +155,7 @@ class QMRILesionStagingLogic(ScriptedLoadableModuleLogic):
         from QMRILesionStagingLib.staging import stage_lesions
 
         maps = {"Chi": chi, "R2star": r2star, "R1": r1, "R2": r2, "PD": pd}
-        given, notes = staging_input_from_nodes(maps, lesions, tissue, before, after, fieldStrength)
+        given, notes = staging_input_from_nodes(maps, lesions, tissue, before, after, enhancing, fieldStrength)
         staging = stage_lesions(given, options or StagingOptions(), progress, cancelled)
         check_cancelled(cancelled)
         nodes = add_staging(staging, given, lesions.GetScene(), lesions.GetName())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from lesion_maps import NOISE, WHITE, Canvas
 from QMRIEstimationLib.errors import Cancelled, InputError
-from QMRILesionStagingLib.lesion_table import STAGE_NAMES, lesion_rows, stage_labels
+from QMRILesionStagingLib.lesion_table import STAGE_NAMES, lesion_rows, profile_rows, stage_labels
 from QMRILesionStagingLib.options import RimOptions, StagingOptions
 from QMRILesionStagingLib.regions import region_rows
 from QMRILesionStagingLib.staging import MAPS, stage_lesions
@@ -181,11 +181,21 @@ def test_rows_have_the_columns_of_the_contract_and_labels_the_stages():
     rows = lesion_rows(staging)
     assert [name for name in CONTRACT if name not in rows[0]] == []
     assert [row["lesion"] for row in rows] == [1, 2]
+    assert rows[0]["R1_z"] == pytest.approx(rows[0]["R1_delta"] / staging.lesions[0].references["R1"].spread, abs=0.05)
     labels = stage_labels(staging)
     for row in rows:
         here = labels[staging.labels == row["lesion"]]
         assert (here == STAGE_NAMES.index(row["stage"]) + 1).all()
     assert (labels[staging.labels == 0] == 0).all()
+
+
+def test_profiles_are_rows_with_their_interval():
+    staging = stage_lesions(Canvas().lesion(MIDDLE, 10, chi=0.03, **CHRONIC).given(), QUICK)
+    rows = [row for row in profile_rows(staging) if row["map"] == "R1"]
+    assert [row["mm"] for row in rows] == sorted(row["mm"] for row in rows)
+    assert rows[0]["mm"] <= -4
+    assert all(row["low"] <= row["mean"] <= row["high"] for row in rows)
+    assert {row["map"] for row in profile_rows(staging)} == {*MAPS, "uptake"}
 
 
 def test_the_numbers_of_labels_are_kept():

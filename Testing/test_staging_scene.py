@@ -175,6 +175,23 @@ def test_maps_on_other_grids_are_brought_to_that_of_chi(logic, nodes, oblique_ma
     assert column(made["table"], "R1_delta") == pytest.approx(column(expected["table"], "R1_delta"), abs=0.01)
 
 
+def test_images_before_and_after_or_a_drawn_mask_tell_enhancement(logic, nodes, canvas, oblique_matrix, monkeypatch):
+    from QMRIEstimationLib.registration import Registration
+    from QMRILesionStagingLib import mrml_input
+
+    unmoved = Registration(np.eye(4), 0.0, 0.0, 0.0, 0.0, True)  # nothing in these images could be aligned
+    monkeypatch.setattr(mrml_input, "registered", lambda *_: unmoved)
+    arguments, given = nodes
+    assert column(logic.process(**arguments)["table"], "enhancement") == ["unknown", "unknown"]
+    drawn = volume((canvas.labels() == 2).astype(np.uint8), "drawn", oblique_matrix, "vtkMRMLLabelMapVolumeNode")
+    made = logic.process(**(arguments | {"enhancing": drawn}))
+    assert column(made["table"], "enhancement") == ["none", "nodular"]
+    before = volume(given.before, "T1w", oblique_matrix)
+    after = volume(given.after + 0.6 * (canvas.labels() == 2), "T1w after", oblique_matrix)
+    made = logic.process(**(arguments | {"before": before, "after": after}))
+    assert column(made["table"], "enhancement") == ["none", "nodular"]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -15,6 +15,19 @@ def lesion_rows(staging):
     return [_row(lesion) for lesion in staging.lesions]
 
 
+def profile_rows(staging):
+    """Profiles as one dictionary a lesion, map and distance from the border (mm, negative inside)."""
+    rows = []
+    for lesion in staging.lesions:
+        for name, profile in lesion.profiles.items():
+            for values in zip(profile.along, profile.curve, profile.low, profile.high, strict=True):
+                if np.isfinite(values[1]):
+                    numbers = [float(f"{value:.6g}") for value in values]
+                    known = dict(zip(("mm", "mean", "low", "high"), numbers, strict=True))
+                    rows.append({"lesion": lesion.number, "map": name, **known})
+    return rows
+
+
 def stage_labels(staging):
     """Labels of the stages, uint8 [k, j, i], 1 early active to 5 indeterminate."""
     lookup = np.zeros(int(staging.labels.max()) + 1, np.uint8)
@@ -63,6 +76,7 @@ def _row(lesion):
         row[f"{name}_reference"] = _number(level and level.median, digits)
         row[f"{name}_delta"] = _number(delta and delta[0], digits)
         row[f"{name}_delta_sd"] = _number(delta and delta[1], digits)
+        row[f"{name}_z"] = _number(delta[0] / level.spread, 2) if delta and level.spread > 0 else None
     return row
 
 

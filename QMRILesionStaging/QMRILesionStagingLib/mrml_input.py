@@ -22,7 +22,7 @@ UNITS = {  # name of the map -> code of the unit -> factor to the engine's unit;
 }
 
 
-def staging_input_from_nodes(maps, lesions, tissue=None, before=None, after=None, field_strength=None):
+def staging_input_from_nodes(maps, lesions, tissue=None, before=None, after=None, enhancing=None, field_strength=None):
     """StagingInput of nodes of a scene, and sentences.
 
     Args:
@@ -31,7 +31,8 @@ def staging_input_from_nodes(maps, lesions, tissue=None, before=None, after=None
         lesions: label map or scalar volume (mask, labels or probabilities), or segmentation: one segment is a mask,
             several are one lesion each.
         tissue: label map with a colour table that names white matter, gray matter and fluid; or None.
-        before, after: T1-weighted volumes; aligned here by a rigid registration.
+        before, after: T1-weighted volumes, or maps of R1; aligned here by a rigid registration.
+        enhancing: mask or segmentation of enhancement that was drawn, which counts instead; or None.
         field_strength: T; None to read it from the maps.
     Raises:
         InputError: nothing is selected, a unit is unknown, or images cannot be aligned.
@@ -59,6 +60,7 @@ def staging_input_from_nodes(maps, lesions, tissue=None, before=None, after=None
         tissue=None if tissue is None else _tissue(tissue, geometry),
         before=images[0],
         after=images[1],
+        enhancing=None if enhancing is None else _lesions(enhancing, reference, geometry, notes) > 0,
         field_strength=strength,
     ), tuple(notes)
 

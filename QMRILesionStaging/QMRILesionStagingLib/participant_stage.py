@@ -7,7 +7,7 @@ from QMRIEstimationLib.io.nifti import write_image
 from QMRIEstimationLib.io.text import write_json, write_table
 
 from .lesion_section import lesion_section
-from .lesion_table import STAGE_NAMES, lesion_rows, stage_labels
+from .lesion_table import STAGE_NAMES, lesion_rows, profile_rows, stage_labels
 from .regions import region_rows
 from .session_input import staging_input
 from .staging import stage_lesions
@@ -48,6 +48,7 @@ def stage_session(folder, estimate, settings, steps, explicit, progress=None, ca
     _write_labels(anat / name, estimate, staging)
     if staging.lesions:
         write_table(anat / f"{name}_desc-lesions_stats.tsv", lesion_rows(staging))
+        write_table(anat / f"{name}_desc-profiles_stats.tsv", profile_rows(staging))
     return (lesion_section(staging, given),), (*notes, *staging.notes)
 
 

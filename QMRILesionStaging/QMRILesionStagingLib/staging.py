@@ -207,7 +207,7 @@ def _measured(crop, patient):
     for name, result in given.maps.items():
         local = None
         if reference.where is not None:
-            local = level(crop.of(result.values), crop.of(result.valid), reference.where, *volumes)
+            local = level(crop.of(result.values), crop.of(result.valid), reference.where & ~veins, *volumes)
         local = local or level(result.values, result.valid, patient.normal, *volumes)
         if local is not None:
             levels[name] = local
