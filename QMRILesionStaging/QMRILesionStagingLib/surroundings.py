@@ -10,7 +10,8 @@ _ROUNDS = 5
 _COLLAR = (3.0, 8.0)  # mm around the lesions, most of which is white matter, where there are no labels
 _WHITE = ("wm", "white", "corpus callosum")
 _FLUID = ("csf", "ventric", "fluid")
-_OTHER = ("vein", "vessel", "calcif", "background", "skull", "choroid")
+_OTHER = ("vein", "vessel", "calcif", "background", "skull", "choroid", "lesion", "unknown", "chiasm",
+          "brain stem", "brainstem", "pons", "medulla", "midbrain")  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +49,13 @@ def surroundings_of(lesions, maps, brain, geometry, tissue=None):
 
 
 def kind_of(name):
-    """white, gray, fluid or other, for the name of a tissue label.
+    """white, gray, fluid or other, for the name of a tissue label; the brain stem is neither gray nor a reference.
 
     >>> [kind_of(name) for name in ("cerebellum WM left", "thalamus right", "CSF third ventricle", "vein")]
     ['white', 'gray', 'fluid', 'other']
     """
     lower = name.lower()
-    for kind, words in (("other", _OTHER[:-1]), ("fluid", _FLUID), ("other", _OTHER), ("white", _WHITE)):
+    for kind, words in (("other", _OTHER), ("fluid", _FLUID), ("white", _WHITE)):
         if any(word in lower for word in words):
             return kind
     return "gray"
