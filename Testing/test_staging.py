@@ -235,7 +235,8 @@ def test_regions_are_normal_white_matter_and_shells_around_lesions():
     [
         ("WM left", "white"), ("cerebellum WM right", "white"), ("white matter", "white"), ("cortex left", "gray"),
         ("GM", "gray"), ("thalamus right", "gray"), ("CSF", "fluid"), ("lateral ventricle", "fluid"), ("vein", "other"),
-        ("calcification", "other"), ("brain stem", "other"), ("lesion", "other"), ("choroid plexus left", "other"), ("ventral DC left", "gray"), ("WM hypointensities", "white"),
+        ("calcification", "other"), ("brain stem", "other"), ("lesion", "other"), ("choroid plexus left", "other"),
+        ("ventral DC left", "gray"), ("WM hypointensities", "white"),
     ],
 )  # fmt: skip
 def test_names_of_tissue_labels_are_understood(name, kind):
