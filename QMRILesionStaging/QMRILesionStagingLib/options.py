@@ -71,8 +71,8 @@ class StageOptions(Options):
         ("clinical", "equal"),
         "how frequent the stages are before anything is measured: of patients' lesions, or all alike",
     )
-    certain: float = param(0.5, "", 0.25, 1.0, "probability from which on a stage is called")
-    margin: float = param(0.1, "", 0.0, 1.0, "by which it exceeds that of the next stage")
+    certain: float = param(0.45, "", 0.25, 1.0, "probability from which on a stage is called")
+    margin: float = param(0.05, "", 0.0, 1.0, "by which it exceeds that of the next stage")
     smallest_volume: float = param(15.0, "mm3", 0.0, 500.0, "of a lesion that is staged (Zhang S et al. 2018)")
 
 

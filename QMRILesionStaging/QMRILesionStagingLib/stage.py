@@ -17,6 +17,7 @@ ISO = 8.6  # ppb; early from chronic lesions, derived from Zhang Y et al. 2016, 
 REMYELINATED_CHI = 5.0  # ppb, up to which a lesion is iso- or hypointense: Rahmanzadeh R et al. 2022 (recalled)
 REMYELINATED_R1 = -0.15  # of white matter: assumed, of the size of assumed_rim_4
 _TOO_RARE = 1.25  # a stage that the lesion itself speaks against by more than these odds is not called by frequency
+_FILLED = 0.7  # probability of late active, from which on a nodule with a rim is staged (small rings end as nodules)
 _DRIVER = 0.7  # natural logarithm of a likelihood ratio (2 : 1), from which on a finding is named
 
 
@@ -68,7 +69,7 @@ def stage_of(findings, options, atypical=(), cortex_r1=None):
         why = f"atypical: check ({'; '.join(atypical)})"
     elif not set(groups) - {"size"}:
         why = "nothing is known that tells the stages apart"
-    elif contradictions:
+    elif contradictions and not _filled_ring(findings, probabilities):
         why = f"contradiction: {'; '.join(contradictions)}"
     elif probabilities[first] < options.certain or probabilities[first] - probabilities[second] < options.margin:
         why = f"{first} ({_percent(probabilities[first])}) or {second} ({_percent(probabilities[second])})"
@@ -89,6 +90,8 @@ def stage_of(findings, options, atypical=(), cortex_r1=None):
         return Stage(INDETERMINATE, "n/a", verdict=why, reason=_sentence(why, told, missing), **known)
     drivers = _drivers(first, second, groups) or "prevalence alone"
     verdict = f"{_percent(probabilities[first])} by {drivers}"
+    if contradictions:
+        verdict += f"; contradiction: {'; '.join(contradictions)}, unless a ring has filled"
     reason = _sentence(f"{first}, {verdict}", told, missing)
     return Stage(first, _substage(first, findings, cortex_r1), verdict=verdict, reason=reason, **known)
 
@@ -142,6 +145,12 @@ def _contradictions(findings, groups):
         if max(maps[s] for s in STAGES) - max(maps[s] for s in ACTIVE) > 4:
             found.append("it enhances, but the maps are those of an old lesion")
     return tuple(found)
+
+
+def _filled_ring(findings, probabilities):
+    """Whether a nodule with a rim is a late active lesion whose ring has filled: flagged, but staged."""
+    nodule = findings.pattern == "nodular" and findings.rim in PRESENT
+    return nodule and probabilities["late active"] >= _FILLED
 
 
 def _substage(stage, findings, cortex_r1):
