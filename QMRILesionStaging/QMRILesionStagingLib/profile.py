@@ -9,7 +9,7 @@ CORE = 0.5  # of the depth: deeper is core, but no more than
 _DEEP = 2.5  # mm
 RIM_OUT = 0.5  # mm outside the drawn border that a rim may reach
 OUTSIDE = (1.0, 3.5)  # mm
-_COVER = 1.96
+Z95 = 1.96  # SDs of a 95 % interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ def profile_of(values, sd, valid, crop, measured_voxel):
     scatter = weight @ v**2 / total - curve**2
     variance = np.maximum(scatter, weight @ s**2 / total).clip(min=0)
     independent = np.maximum(total**2 / np.maximum((weight**2).sum(1), 1e-9) * share, 1)
-    half = _COVER * np.sqrt(variance / independent)
+    half = Z95 * np.sqrt(variance / independent)
     unknown = np.where(there, 0, np.nan)
     return Profile(*means, along, curve + unknown, curve - half + unknown, curve + half + unknown)
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
+from .profile import OUTSIDE, Z95
+
 GRADES = ("definite", "probable", "possible", "absent", "not assessable")
 PRESENT = GRADES[:2]  # what counts as a rim; "possible" soon costs specificity
 
 _WINDOW = (2.0, 0.6)  # mm inside and outside the drawn border where a rim may lie: masks are drawn to half a voxel
 _SHALLOW = 0.6  # of the depth along a ray: less deep may be rim, deeper is core
-_OUTSIDE = (1.0, 3.5)  # mm
 _NEXT = 2.0  # mm; gray matter or another lesion nearer takes a ray out
 _PATCH = 0.055  # of the border, over which rays are averaged: seven of 128 directions
 _PATCH_RADII = (0.75, 2.5)  # mm, smallest and largest
@@ -18,7 +19,6 @@ _TOP = 1 / 3  # of the window: a rim is thinner than it
 _VEIN_LIMIT = 1 / 3  # of the rays that veins may take
 _CONTOUR = 0.25  # of the longest contour, that a slice needs to count
 _DIRECTIONS = 24  # bins of the angle around a contour
-_Z = 1.96
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ class RayFrame:
         self.window = (along >= -np.minimum(_WINDOW[0], _SHALLOW * depth)) & (along <= _WINDOW[1])
         self.window &= rays.inner | (along > 0)
         self.core = rays.inner & (along <= -_SHALLOW * depth)
-        outside = (along >= _OUTSIDE[0]) & (along <= _OUTSIDE[1])
+        outside = (along >= OUTSIDE[0]) & (along <= OUTSIDE[1])
         barred = rays.covered(crop.barred)
         self.outside = outside & ~barred
         next_to = barred & (along >= 0) & (along <= _NEXT)
@@ -199,14 +199,14 @@ def _interval(margin, frame, spread, measured_voxel):
     core *= min(float(frame.crop.voxel.prod()) / volume, 1.0)
     patch = max(frame.patch_area * 0.9 / volume, 1.0)
     common = spread * np.sqrt(1 / max(core, 1) + 1 / (patch * frame.patches))
-    ends = [float((margin > shift).mean()) for shift in (_Z * common, -_Z * common)]
+    ends = [float((margin > shift).mean()) for shift in (Z95 * common, -Z95 * common)]
     return _wilson(ends[0], frame.patches)[0], _wilson(ends[1], frame.patches)[1]
 
 
 def _wilson(share, number):
     """Wilson's 95 % interval of a share of `number` independent parts."""
-    middle = (share + _Z**2 / (2 * number)) / (1 + _Z**2 / number)
-    half = _Z * np.sqrt(share * (1 - share) / number + _Z**2 / (4 * number**2)) / (1 + _Z**2 / number)
+    middle = (share + Z95**2 / (2 * number)) / (1 + Z95**2 / number)
+    half = Z95 * np.sqrt(share * (1 - share) / number + Z95**2 / (4 * number**2)) / (1 + Z95**2 / number)
     return 0.0 if share == 0 else float(middle - half), 1.0 if share == 1 else float(middle + half)
 
 
