@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import slicerhost
 from QMRIEstimationLib import threads as engine_threads
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+MODULES = ("QMRIEstimation", "QMRILesionStaging")
 DATA = Path(os.environ.get("QMRI_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
 
 
@@ -45,3 +47,36 @@ def oblique_matrix():
     matrix[:3, :3] = rotation @ np.diag([0.8, 0.9, 1.4])
     matrix[:3, 3] = (-20.0, 11.0, 5.0)
     return matrix
+
+
+@pytest.fixture(scope="module")
+def modules():
+    """Both modules, loaded once as at the start of Slicer."""
+    return {name: slicerhost.load_module(REPOSITORY / name / f"{name}.py") for name in MODULES}
+
+
+@pytest.fixture
+def host(modules):
+    """The `slicer` package with an empty scene; what Slicer would only print fails the test."""
+    import slicer
+
+    slicer.mrmlScene.Clear()
+    slicerhost.complaints()
+    yield slicer
+    assert slicerhost.complaints() == []
+
+
+@pytest.fixture
+def panel(host, modules):
+    """Function opening a module; its panel is left at the end."""
+    opened = []
+
+    def open_panel(name):
+        widget = modules[name].widgetRepresentation()
+        widget.enter()
+        opened.append(widget)
+        return widget.self()
+
+    yield open_panel
+    for widget in opened:
+        widget.exit()

@@ -66,22 +66,32 @@ def add_sequence(name, images, matrix=None, unit="ms", field_strength=None):
     return sequence
 
 
+def describe_echoes(nodes, part="magnitude", **fields):
+    """Say of volumes that they are the echoes of a multi-echo scan."""
+    from QMRIEstimation import QMRIEstimationLogic
+
+    for node, te in zip(nodes, ECHO_TIMES, strict=True):
+        QMRIEstimationLogic().describe(node, Use="multi-echo GRE", Part=part, EchoTime=te, **fields)
+    return nodes
+
+
 class FakeEngine:
     """An engine that returns known maps, or raises, and remembers what it was given."""
 
     def __init__(self, error=None):
-        self.error, self.session, self.images, self.settings = error, None, None, None
+        self.error, self.session, self.images, self.settings, self.brain = error, None, None, None, None
 
     def __call__(self, session, maps, settings, progress, cancelled):
         self.session, self.settings, scan = session, settings, session.scans[0]
+        self.brain = session.brain_mask() if session.brain_mask is not None else None
         self.images = scan.read()
         if progress is not None:
             progress(0.5, "half way")
         if self.error is not None:
             raise self.error
-        made = {name: _known_map(name, scan) for name in maps}
+        made = {name: _known_map(name, scan) for name in maps or ("R2star", "Chi")}
         mask = np.ones(scan.geometry.shape, bool)
-        return Estimate(session, made, scan.geometry, mask, self.images[0][0], notes=("a note",))
+        return Estimate(session, made, scan.geometry, mask, self.images[0][0], notes=(f"{scan.name}: a note.",))
 
 
 def _known_map(name, scan):

@@ -121,11 +121,11 @@ def test_every_lesion_is_a_segment_with_its_stage_colour_and_terminology(logic, 
 
 def test_the_segments_lie_where_the_lesions_were_drawn(logic, nodes, scene):
     import slicer
-    from QMRILesionStagingLib.mrml_input import _segments
+    from QMRIEstimationLib.scene.drawings import segments
 
     arguments, given = nodes
     made = logic.process(**arguments)
-    back = _segments(made["lesions"], arguments["chi"])
+    back, _ = segments(made["lesions"], arguments["chi"], "lesions")
     np.testing.assert_array_equal(back > 0, given.drawn)
     assert slicer.mrmlScene.GetNodesByClass("vtkMRMLLabelMapVolumeNode").GetNumberOfItems() == 1  # the user's mask
 

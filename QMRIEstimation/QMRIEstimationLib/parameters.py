@@ -92,6 +92,14 @@ def toml_lines(options, table=""):
         yield from toml_lines(value, f"{table}.{name}" if table else name)
 
 
+def toml_text(table, path=""):
+    """TOML of a nested table of plain values; empty for an empty one."""
+    plain = [f"{name} = {json.dumps(value)}\n" for name, value in table.items() if not isinstance(value, dict)]
+    text = (f"[{path}]\n" if path and plain else "") + "".join(plain)
+    nested = {name: value for name, value in table.items() if isinstance(value, dict)}
+    return text + "".join(toml_text(value, f"{path}.{name}" if path else name) for name, value in nested.items())
+
+
 def from_table(options, values, where, table=""):
     """Option set `options` with the values of a parsed TOML table put in; `where` names the file in errors.
 

@@ -1,15 +1,14 @@
 """From MRML nodes to what staging needs: maps in their units, lesions from masks or segments, images aligned."""
 
 import numpy as np
-import slicer
-import vtk
 from QMRIEstimationLib.alignment import Place, moved, registered
 from QMRIEstimationLib.errors import InputError
-from QMRIEstimationLib.geometry import Geometry
 from QMRIEstimationLib.maps import QuantitativeMap
-from QMRIEstimationLib.mrml import PREFIX
 from QMRIEstimationLib.registration import RegistrationOptions
 from QMRIEstimationLib.resample import lesions_on_grid, nearest_on_grid, on_grid
+from QMRIEstimationLib.scene.attributes import PREFIX
+from QMRIEstimationLib.scene.drawings import array_of, geometry_of, segments
+from QMRIEstimationLib.scene.drawings import tissue as tissue_of
 
 from .staging import StagingInput
 
@@ -57,7 +56,7 @@ def staging_input_from_nodes(maps, lesions, tissue=None, before=None, after=None
         geometry=geometry,
         brain=brain,
         drawn=drawn,
-        tissue=None if tissue is None else _tissue(tissue, geometry),
+        tissue=None if tissue is None else _tissue(tissue, reference, geometry),
         before=images[0],
         after=images[1],
         enhancing=None if enhancing is None else _lesions(enhancing, reference, geometry, notes) > 0,
@@ -65,40 +64,15 @@ def staging_input_from_nodes(maps, lesions, tissue=None, before=None, after=None
     ), tuple(notes)
 
 
-def geometry_of(node):
-    """Geometry of a volume node.
-
-    Raises:
-        InputError: it holds no image.
-    """
-    if node.GetImageData() is None:
-        raise InputError(f"{node.GetName()} holds no image; load it again, or select another volume.")
-    matrix = vtk.vtkMatrix4x4()
-    node.GetIJKToRASMatrix(matrix)
-    if node.GetParentTransformNode() is not None:
-        to_world = vtk.vtkMatrix4x4()
-        node.GetParentTransformNode().GetMatrixTransformToWorld(to_world)
-        vtk.vtkMatrix4x4.Multiply4x4(to_world, matrix, matrix)
-    return Geometry(node.GetImageData().GetDimensions()[::-1], slicer.util.arrayFromVTKMatrix(matrix))
-
-
-def _array(node):
-    array = slicer.util.arrayFromVolume(node).astype(np.float32)
-    bad = int(np.count_nonzero(~np.isfinite(array)))
-    if bad:
-        raise InputError(f"{node.GetName()}: {bad} voxels are not finite, expected numbers; load the original image.")
-    return array
-
-
 def _map(name, node, geometry, notes):
     """QuantitativeMap of a volume on the grid of the others; 0 counts as not known."""
     factor = _factor(name, node, notes)
-    own, values = geometry_of(node), _array(node) * np.float32(factor)
+    own, values = geometry_of(node), array_of(node) * np.float32(factor)
     valid = values != 0
     sd_node = node.GetScene().GetFirstNodeByName(f"{node.GetName()} SD") if node.GetScene() is not None else None
     sd = np.zeros_like(values)
     if sd_node is not None and sd_node.GetImageData() is not None and geometry_of(sd_node).same_grid(own):
-        sd = _array(sd_node) * np.float32(factor)
+        sd = array_of(sd_node) * np.float32(factor)
     if not own.same_grid(geometry):
         kept = valid
         values, valid = on_grid(values, own, geometry, valid=kept)
@@ -136,8 +110,8 @@ def _number(node, name):
 def _lesions(node, reference, geometry, notes):
     """The drawing on the grid of the maps."""
     if node.IsA("vtkMRMLSegmentationNode"):
-        return _segments(node, reference)
-    own, array = geometry_of(node), _array(node)
+        return segments(node, reference, "lesions")[0]
+    own, array = geometry_of(node), array_of(node)
     whole = np.array_equal(array, np.rint(array))
     array = array.astype(np.int32) if whole else array
     if own.same_grid(geometry):
@@ -153,39 +127,10 @@ def _lesions(node, reference, geometry, notes):
     return found
 
 
-def _segments(node, reference):
-    """int32 labels of all segments of a segmentation on the grid of a volume."""
-    segmentation, scene = node.GetSegmentation(), node.GetScene()
-    names = [segmentation.GetNthSegmentID(n) for n in range(segmentation.GetNumberOfSegments())]
-    if not names:
-        raise InputError(f"{node.GetName()}: holds no segment, expected one for all lesions or one each; draw them.")
-    chosen = vtk.vtkStringArray()
-    for name in names:
-        chosen.InsertNextValue(name)
-    volume = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", scene.GenerateUniqueName("lesions"))
-    try:
-        logic = slicer.vtkSlicerSegmentationsModuleLogic
-        if not logic.ExportSegmentsToLabelmapNode(node, chosen, volume, reference):
-            raise InputError(f"{node.GetName()}: its segments cannot be written as labels; check that they are drawn.")
-        return slicer.util.arrayFromVolume(volume).astype(np.int32)
-    finally:
-        colors = volume.GetDisplayNode().GetColorNode() if volume.GetDisplayNode() is not None else None
-        scene.RemoveNode(volume)
-        if colors is not None and not colors.GetHideFromEditors() and colors.GetReferenceCount() <= 1:
-            scene.RemoveNode(colors)
-
-
-def _tissue(node, geometry):
-    """Labels of tissue on the grid of the maps, and their names from the colour table."""
-    labels = nearest_on_grid(_array(node).astype(np.int32), geometry_of(node), geometry)
-    display = node.GetDisplayNode()
-    colors = display.GetColorNode() if display is not None else None
-    if colors is None:
-        raise InputError(
-            f"{node.GetName()}: has no colour table that names its labels; set one, or leave tissue empty."
-        )
-    names = {int(n): colors.GetColorName(int(n)) or "" for n in np.unique(labels) if n}
-    return labels, {n: name for n, name in names.items() if name}
+def _tissue(node, reference, geometry):
+    """Labels of tissue on the grid of the maps, and their names."""
+    labels, own, names = tissue_of(node, reference)
+    return nearest_on_grid(labels, own, geometry), names
 
 
 def _aligned(before, after, maps, brain, geometry, notes):
@@ -196,7 +141,7 @@ def _aligned(before, after, maps, brain, geometry, notes):
     place = Place("the maps", np.maximum(fixed.values, 0), geometry, brain)
     images = []
     for node in (before, after):
-        own, image = geometry_of(node), _array(node)
+        own, image = geometry_of(node), array_of(node)
         found = registered(node.GetName(), image, own, place, RegistrationOptions())
         if not found.identity:
             notes.append(f"{node.GetName()}: {'; '.join(found.notes)}.")

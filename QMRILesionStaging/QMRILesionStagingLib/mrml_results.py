@@ -4,8 +4,8 @@ import numpy as np
 import slicer
 import vtk
 from QMRIEstimationLib.display import display_of
-from QMRIEstimationLib.mrml import PREFIX
-from QMRIEstimationLib.mrml_maps import all_or_nothing
+from QMRIEstimationLib.scene.attributes import PREFIX
+from QMRIEstimationLib.scene.made import all_or_nothing
 
 from .lesion_table import lesion_rows
 from .rim import PRESENT

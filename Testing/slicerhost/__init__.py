@@ -5,6 +5,6 @@ the MRML widgets, so that the real panel class and its real .ui file run. The st
 show in Slicer: anything else is an error, and `complaints()` lists what Slicer would only have printed.
 """
 
-from .bootstrap import complaints, grab, load_module, scene, start
+from .bootstrap import close_views, complaints, grab, grab_window, load_module, open_views, scene, start
 
-__all__ = ["complaints", "grab", "load_module", "scene", "start"]
+__all__ = ["close_views", "complaints", "grab", "grab_window", "load_module", "open_views", "scene", "start"]

@@ -1,4 +1,4 @@
-"""`slicer.app` and what hangs from it, as far as a module panel needs it; there is no main window and no view."""
+"""`slicer.app` and what hangs from it, as far as a module panel needs it; there is no main window."""
 
 import sys
 import tempfile
@@ -101,9 +101,10 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
 
 
 class qSlicerApplication(QtWidgets.QApplication):
-    """The application as `--no-main-window --testing` shows it: no layout manager, message boxes answer themselves."""
+    """The application as `--testing` shows it: message boxes answer themselves; views only where they were opened."""
 
-    SIGNALS = {}  # noqa: RUF012  # read only
+    startupCompleted = Signal()
+    SIGNALS = {"startupCompleted": [""]}  # noqa: RUF012  # read only
 
     def __init__(self, scene):
         super().__init__(["slicerhost"])
@@ -113,7 +114,7 @@ class qSlicerApplication(QtWidgets.QApplication):
         QtCore.QSettings.setDefaultFormat(QtCore.QSettings.IniFormat)
         self.setOrganizationName("slicerhost")
         self.setApplicationName("slicerhost")
-        self._scene, self._modules = scene, qSlicerModuleManager()
+        self._scene, self._modules, self._layout_manager = scene, qSlicerModuleManager(), None
 
     def mrmlScene(self):
         return self._scene
@@ -122,7 +123,7 @@ class qSlicerApplication(QtWidgets.QApplication):
         return self._modules
 
     def layoutManager(self):
-        return None
+        return self._layout_manager
 
     def testingEnabled(self):
         return True

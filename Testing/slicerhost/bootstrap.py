@@ -1,13 +1,14 @@
 """Put the host together: `scene()` for nodes only, `start()` for panels, `load_module()` as the module factory does."""
 
 import importlib
+import importlib.util
 import os
 import sys
 import types
 from pathlib import Path
 
 OWN = Path(__file__).parent / "own"
-_state = {"python_files": None, "app": None}
+_state = {"python_files": None, "app": None, "logic": None}
 
 
 def python_files():
@@ -28,6 +29,9 @@ def scene():
         _state["python_files"] = folder
         slicer.mrmlScene = slicer.vtkMRMLScene()
         slicer.mrmlScene.SetUndoOff()
+        _state["logic"] = slicer.vtkSlicerApplicationLogic()
+        _state["logic"].SetMRMLScene(slicer.mrmlScene)
+        _state["logic"].GetColorLogic().SetMRMLScene(slicer.mrmlScene)  # registers the nodes of the module Colors
         if folder != str(OWN):
             start()
     return slicer
@@ -58,9 +62,18 @@ def start():
         module = types.ModuleType("slicer." + name)
         setattr(slicer, name, module)
         sys.modules["slicer." + name] = module
+    sys.modules.setdefault("SampleData", _own_module("SampleData"))
     for name in ("util", "i18n", "packaging", "parameterNodeWrapper", "ScriptedLoadableModule"):
         setattr(slicer, name, importlib.import_module("slicer." + name))
     return slicer
+
+
+def _own_module(name):
+    """A stand-in that is a top-level module in Slicer."""
+    spec = importlib.util.spec_from_file_location(name, OWN / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def load_module(path):
@@ -89,6 +102,27 @@ def complaints():
     pythonqt.slot_errors.clear()
     uiloader.problems.clear()
     return found
+
+
+def open_views():
+    """The layout manager with real slice views, opened at the first call (else there is none, as without a window)."""
+    from . import views
+
+    return views.open_views(_state["logic"])
+
+
+def close_views():
+    """Back to no layout manager."""
+    from . import views
+
+    views.close_views(_state["logic"])
+
+
+def grab_window(panel, path, width=1500, height=950, panel_width=560, fit=True):
+    """Save a picture of a panel beside the views."""
+    from . import views
+
+    views.grab_window(panel, path, width, height, panel_width, fit)
 
 
 def grab(widget, path, width):

@@ -19,7 +19,6 @@ _ONLY_NAMED = (
     "ctkDoubleRangeSlider",
     "ctkDoubleSlider",
     "ctkDoubleSpinBox",
-    "ctkPathLineEdit",
     "ctkRangeWidget",
     "ctkSliderWidget",
 )
@@ -109,6 +108,37 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         painter.drawItemText(place, int(Qt.AlignVCenter | Qt.AlignLeft), self.palette, self.enabled, self.text)
 
 
+class ctkPathLineEdit(QtWidgets.QWidget):
+    """A path in a line; the button opens no dialog here."""
+
+    currentPathChanged = Signal(str)
+    SIGNALS = {"currentPathChanged": ["QString"]}  # noqa: RUF012  # read only
+    filters = stored("filters", 0)
+    settingKey = stored("settingKey", "")
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self._line = QtWidgets.QLineEdit(self)
+        browse = QtWidgets.QToolButton(self)
+        browse.setText("...")
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._line)
+        layout.addWidget(browse)
+        self._line.textChanged.connect(self.currentPathChanged.emit)
+
+    @property
+    def currentPath(self):
+        return self._line.text
+
+    @currentPath.setter
+    def currentPath(self, value):
+        self.setCurrentPath(value)
+
+    def setCurrentPath(self, path):
+        self._line.setText(str(path))
+
+
 def empty_class(name):
     """A class that only has its name, for Slicer's own Python files, which list every class they can connect."""
     return type(name, (QtWidgets.QWidget,), {"__module__": __name__, "SIGNALS": {}})
@@ -117,7 +147,7 @@ def empty_class(name):
 def install():
     """Publish the widgets as module `ctk`."""
     ctk = types.ModuleType("ctk", "stand-ins for the CTK widgets in use")
-    ctk.ctkCollapsibleButton = ctkCollapsibleButton
+    ctk.ctkCollapsibleButton, ctk.ctkPathLineEdit = ctkCollapsibleButton, ctkPathLineEdit
     for name in _ONLY_NAMED:
         setattr(ctk, name, empty_class(name))
     sys.modules["ctk"] = ctk

@@ -9,11 +9,13 @@ from PySide6 import QtWidgets
 from PySide6.QtCore import Signal
 
 from .ctk_widgets import empty_class, stored
+from .plot_view import qMRMLPlotView
 
 
 def widgets():
     """Name -> class of every stand-in that a .ui file may use."""
-    return {"qMRMLWidget": qMRMLWidget, "qMRMLNodeComboBox": qMRMLNodeComboBox}
+    kinds = (qMRMLWidget, qMRMLNodeComboBox, qMRMLSegmentSelectorWidget, qMRMLPlotView)
+    return {kind.__name__: kind for kind in kinds}
 
 
 def only_named():
@@ -148,6 +150,52 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     def _activated(self, row):
         """The user picked a row."""
         self.setCurrentNodeID(self._combo.itemData(row))
+
+
+class qMRMLSegmentSelectorWidget(qMRMLWidget):
+    """A segmentation, and one of its segments."""
+
+    currentNodeChanged = Signal(object)
+    currentSegmentChanged = Signal(str)
+    SIGNALS = {  # noqa: RUF012  # read only
+        "currentNodeChanged": ["vtkMRMLNode*"],
+        "currentSegmentChanged": ["QString"],
+    }
+    noneEnabled = stored("noneEnabled", False)
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self._nodes, self._segments = qMRMLNodeComboBox(self), QtWidgets.QComboBox(self)
+        self._nodes.nodeTypes, self._nodes.noneEnabled = ("vtkMRMLSegmentationNode",), True
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._nodes)
+        layout.addWidget(self._segments)
+        self._nodes.currentNodeChanged.connect(self._node_changed)
+        self._segments.currentIndexChanged.connect(lambda row: self.currentSegmentChanged.emit(self.currentSegmentID()))
+
+    def setMRMLScene(self, scene):
+        super().setMRMLScene(scene)
+        self._nodes.setMRMLScene(scene)
+
+    def currentNode(self):
+        return self._nodes.currentNode()
+
+    def setCurrentNode(self, node):
+        self._nodes.setCurrentNode(node)
+
+    def currentSegmentID(self):
+        return self._segments.currentData or ""
+
+    def setCurrentSegmentID(self, segment):
+        self._segments.setCurrentIndex(self._segments.findData(segment))
+
+    def _node_changed(self, node):
+        self._segments.clear()
+        segmentation = node.GetSegmentation() if node is not None else None
+        for n in range(segmentation.GetNumberOfSegments() if segmentation is not None else 0):
+            self._segments.addItem(segmentation.GetNthSegment(n).GetName(), segmentation.GetNthSegmentID(n))
+        self.currentNodeChanged.emit(node)
 
 
 def _observe(scene, event, widget):

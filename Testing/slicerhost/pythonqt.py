@@ -133,6 +133,8 @@ def _strict_setattr(self, name, value):
         attribute.__set__(self, value)
     elif isinstance(value, QtCore.SignalInstance):  # PySide keeps a bound signal this way
         self.__dict__[name] = value
+    elif isinstance(value, _QObject) and _object_name(value) == name:
+        return  # PySide's loader of .ui files sets children so; `_property_or_child` finds them
     elif not name.startswith("_") and type(self).__module__.startswith(("PySide6", "slicerhost")):
         if attribute is not None or _property(self, name) is None:
             raise AttributeError(f"'{name}' can not be set on {type(self).__name__}: it is no Qt property of it")

@@ -13,6 +13,7 @@ _READERS = {
     "number": lambda element: int(element.text),
     "double": lambda element: float(element.text),
     "string": lambda element: element.text or "",
+    "set": lambda element: 1,  # which flags does not matter to a stand-in
     "stringlist": lambda element: [item.text or "" for item in element.findall("string")],
 }
 

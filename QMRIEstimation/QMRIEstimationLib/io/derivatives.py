@@ -109,7 +109,7 @@ def write_estimate(folder, estimate):
             **result.parameters,
         }
         stem = f"anat/{name}"
-        values, uncertainty, quality = (f"{stem}_{end}" for end in _map_names(map_name))
+        values, uncertainty, quality = (f"{stem}_{end}" for end in map_names(map_name))
         _image(folder, values, result.values, result.geometry, described)
         about = described | {"Description": result.sd_meaning}
         _image(folder, uncertainty, result.sd, result.geometry, about)
@@ -134,7 +134,7 @@ def files_below(folder):
     return sorted(str(p.relative_to(folder)).replace(os.sep, "/") for p in Path(folder).rglob("*") if p.is_file())
 
 
-def _map_names(map_name):
+def map_names(map_name):
     """Last parts of the names of a map, its uncertainty and its quality; parts of chi are told by `desc`."""
     if map_name.startswith("Chi") and map_name != "Chi":
         desc = map_name.removeprefix("Chi").lower()
