@@ -94,6 +94,20 @@ def test_the_panel_opens_without_the_packages_that_apply_installs():
     subprocess.run([sys.executable, "-c", code, *paths], check=True, timeout=120)
 
 
+def test_the_module_can_be_reloaded_with_its_library():
+    """In a process of its own, because every other test would be left with the old library."""
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1:]; import slicerhost; slicer = slicerhost.start();"
+        "panel = slicerhost.load_module(sys.argv[2] + '/QMRIEstimation.py').widgetRepresentation(); panel.enter();"
+        "import QMRIEstimationLib; old, library = panel.self(), QMRIEstimationLib; old.onReload();"
+        "assert panel.self() is not old and sys.modules['QMRIEstimationLib'] is not library;"
+        "panel.enter(); assert 'There is no image' in panel.self().ui.statusLabel.text;"
+        "slicer.mrmlScene.Clear(); assert slicerhost.complaints() == [], slicerhost.complaints()"
+    )
+    paths = [str(REPOSITORY / folder) for folder in ("Testing", "QMRIEstimation", "QMRILesionStaging")]
+    subprocess.run([sys.executable, "-c", code, *paths], check=True, timeout=120)
+
+
 def test_an_empty_table_says_how_to_fill_it(ui):
     assert not ui.applyButton.enabled
     assert "load a BIDS subject or a DICOM folder" in ui.applyButton.toolTip
@@ -417,3 +431,14 @@ def test_the_sample_patient_is_registered_once_the_application_has_started(host,
     host.app.startupCompleted.emit()
     names = [name for name, _, _ in SampleData.SampleDataLogic.sources["Quantitative MRI"]]
     assert names == ["QMRIDigitalPatient"]
+
+
+def test_the_sample_patient_is_made_on_the_spot_and_the_panel_is_ready_for_it(ui, monkeypatch):
+    from QMRIEstimationLib.panel import sample_data
+
+    monkeypatch.setattr(sample_data, "SIZE", (40, 48, 36))
+    monkeypatch.setattr(sample_data, "VOXEL", ("4", "4", "4"))
+    images = sample_data.make_patient()
+    assert len(images) == ui.imagesTable.rowCount > 30
+    assert ui.statusLabel.text == "Ready: R1, R2, R2*, PD, QSM."
+    assert ui.brainMaskSelector.currentNode() is not None and ui.tissueSelector.currentNode() is not None

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -43,12 +44,8 @@ def test_a_slicer_without_packaging_goes_on_when_nothing_is_missing(monkeypatch)
     ensure_packages(REQUIREMENTS, "QMRI Estimation")
 
 
-def test_pip_is_told_to_keep_slicers_own_versions(monkeypatch):
-    seen = {}
-
-    def pip_ensure(requirements, constraints, requester):
-        seen.update(requirements=requirements, requester=requester, constraints=Path(constraints).read_text())
-
+def use_packaging(monkeypatch, pip_ensure):
+    """Let a Slicer with `slicer.packaging` be there."""
     packaging = types.ModuleType("slicer.packaging")
     packaging.pip_ensure = pip_ensure
     packaging.load_requirements = lambda path: Path(path).read_text().split()
@@ -57,6 +54,24 @@ def test_pip_is_told_to_keep_slicers_own_versions(monkeypatch):
     monkeypatch.setitem(sys.modules, "slicer", slicer)
     monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+
+
+def test_a_machine_without_network_gets_the_steps_to_take(absent, monkeypatch):
+    def pip_ensure(requirements, constraints, requester):
+        raise subprocess.CalledProcessError(1, "pip")
+
+    use_packaging(monkeypatch, pip_ensure)
+    with pytest.raises(InputError, match=r"could not be installed.*pip download .* -d wheels.*--no-index"):
+        ensure_packages(absent, "QMRI Estimation")
+
+
+def test_pip_is_told_to_keep_slicers_own_versions(monkeypatch):
+    seen = {}
+
+    def pip_ensure(requirements, constraints, requester):
+        seen.update(requirements=requirements, requester=requester, constraints=Path(constraints).read_text())
+
+    use_packaging(monkeypatch, pip_ensure)
     ensure_packages(REQUIREMENTS, "QMRI Estimation")
     assert "nibabel" in seen["requirements"] and seen["requester"] == "QMRI Estimation"
     assert f"numpy=={importlib.metadata.version('numpy')}\n" in seen["constraints"]

@@ -7,14 +7,15 @@ import numpy as np
 from .acquisition import Role, Session
 from .errors import InputError
 from .geometry import Geometry
+from .multi_echo import measured_noise
 from .pipeline import estimate
 
-AROUND = {"R2star": 2, "Chi": 12}  # slices on either side that the slice in the middle needs: gradients; dipole field
+AROUND = {"R2star": 2, "Chi": 8}  # slices on either side that the middle one needs: gradients; dipole field
 BRIGHT = 0.1  # of the 99th percentile of the first echo: tissue for a preview
 
 
 class Preview:
-    """Previews of one session; the slab that was read last is kept, so that a parameter costs only the fit.
+    """Previews of one session; its images and their noise are kept, so that a parameter or a slice costs only the fit.
 
     Args:
         session: acquisition.Session.
@@ -27,7 +28,7 @@ class Preview:
         if not scans:
             raise InputError("A preview needs a multi-echo gradient echo; add one.")
         self._scan = max(scans, key=lambda scan: (scan.has_phase, len(scan.echo_times)))
-        self._session, self._kept = session, (None, None, None)
+        self._session, self._images, self._kept = session, None, (None, None, None)
 
     @property
     def geometry(self):
@@ -59,7 +60,10 @@ class Preview:
     def _cropped(self, axis, first, last):
         """The scan cut to slices along an axis, and where it is bright."""
         if self._kept[0] != (axis, first, last):
-            magnitude, phase = self._scan.read()
+            if self._images is None:
+                self._images = self._scan.read()
+                self._scan = replace(self._scan, noise=measured_noise(self._scan, *self._images))
+            magnitude, phase = self._images
             here = [slice(None)] * 4
             here[axis + 1] = slice(first, last)
             bright = BRIGHT * float(np.percentile(magnitude[0], 99))

@@ -3,6 +3,7 @@
 import importlib.metadata
 import importlib.util
 import re
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def ensure_packages(requirements_file, requester):
     Args:
         requirements_file: pip requirement lines. requester: title of the module, for the question.
     Raises:
-        InputError: packages are missing and this Slicer (before 5.12) has no `slicer.packaging`.
+        InputError: packages are missing and this Slicer (before 5.12) has no `slicer.packaging`, or pip failed.
         RuntimeError: the user declined.
     """
     if importlib.util.find_spec("slicer.packaging") is None:
@@ -41,7 +42,16 @@ def ensure_packages(requirements_file, requester):
         kept = [f"{name}=={_version(name)}\n" for name in SLICERS_OWN if _version(name)]
         constraints.write_text("".join(kept), encoding="utf-8")
         requirements = slicer.packaging.load_requirements(requirements_file)
-        slicer.packaging.pip_ensure(requirements, constraints=constraints, requester=requester)
+        try:
+            slicer.packaging.pip_ensure(requirements, constraints=constraints, requester=requester)
+        except subprocess.CalledProcessError as error:
+            names = ", ".join(map(_name, _requirements(requirements_file)))
+            lines = " ".join(f'"{line}"' for line in _requirements(requirements_file))
+            raise InputError(
+                f"{names} could not be installed (status {error.returncode}). Without a "
+                f"network: on another computer with this version of Python run pip download {lines} -d wheels, bring "
+                f"the folder here, run PythonSlicer -m pip install --no-index --find-links wheels {lines}."
+            ) from error
 
 
 def _requirements(path):

@@ -72,12 +72,20 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
 
     def __init__(self, module):
         super().__init__()
+        self._entered, self._name = False, module.name
+        QtWidgets.QVBoxLayout(self)
+        self._make_python()
+
+    def _make_python(self):
         import slicer
 
-        self._entered = False
-        QtWidgets.QVBoxLayout(self)
-        self._python = getattr(sys.modules[module.name], module.name + "Widget")(self)
-        setattr(slicer.modules, module.name + "Widget", self._python)
+        self._python = getattr(sys.modules[self._name], self._name + "Widget")(self)
+        setattr(slicer.modules, self._name + "Widget", self._python)
+
+    def reload(self):
+        """A new instance of the Widget class, of the module's file as it is now."""
+        self._make_python()
+        self.setup()
 
     isEntered = property(lambda self: self._entered)
 

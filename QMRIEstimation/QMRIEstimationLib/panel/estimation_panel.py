@@ -7,6 +7,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from ..display import display_of
 from ..errors import InputError
 from ..presets import HELP, merged
 from ..scene import wish
@@ -104,14 +105,7 @@ class EstimationPanel:
             self._install()
             from ..scene.loading import load_bids
 
-            images, drawn, subject, session = load_bids(self._folder(), slicer.mrmlScene)
-            parameters = self._parameters
-            parameters.subject, parameters.session = subject, session
-            parameters.brainMask = drawn.get("brainMask")
-            parameters.tissue = drawn.get("tissue")
-            lesions = drawn.get("lesions")
-            parameters.lesions = lesions if lesions is not None and lesions.IsA("vtkMRMLLabelMapVolumeNode") else None
-            wish.set_images(parameters, images)
+            wish.take_subject(self._parameters, *load_bids(self._folder(), slicer.mrmlScene))
 
     def loadDicom(self, checked=False):
         with self._reported(_("The folder could not be loaded.")):
@@ -155,7 +149,8 @@ class EstimationPanel:
 
     def showSideBySide(self, shown):
         if shown:
-            self.views.show({key: node for key, node in self._results().items() if key in BOXES})
+            maps = {key: node for key, node in self._results().items() if key in BOXES}
+            self.views.show({display_of(key).title: node for key, node in maps.items()})
         else:
             self.views.restore()
 

@@ -7,7 +7,7 @@ from ..errors import InputError
 from ..scene.attributes import acquisition_of, enter
 from ..scene.uses import FIELDS, NOT_USED, PARTS, USES
 
-WIDTHS = (130, 126, 92, 52, 46, 48, 60)  # pixels, together as wide as a usual panel
+WIDTHS = (112, 122, 88, 50, 44, 50, 60)  # pixels, together as wide as a usual panel
 ROW = 24
 WRONG, UNUSED = (255, 214, 214), (236, 236, 236)
 UNKNOWN = "?"

@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 from ..display import display_of
 from ..scene.signals import Place, curves_at, values_at
 
+ROW = 22  # pixels
 SAMPLES, FIT, X = "measured", "fitted", "x"
 MEASURED_COLOR, FITTED_COLOR = (0.0, 0.45, 0.70), (0.84, 0.37, 0.0)
 
@@ -24,6 +25,8 @@ class Look:
         ui.valuesTable.setColumnCount(len(titles))
         ui.valuesTable.setHorizontalHeaderLabels(titles)
         ui.valuesTable.verticalHeader().setVisible(False)
+        ui.valuesTable.verticalHeader().setDefaultSectionSize(ROW)
+        ui.valuesTable.horizontalHeader().setStretchLastSection(True)
         ui.crosshairCheckBox.connect("toggled(bool)", self._toggled)
         ui.curveComboBox.connect("activated(int)", self._plot)
         ui.segmentSelector.connect("currentSegmentChanged(QString)", self._segment)

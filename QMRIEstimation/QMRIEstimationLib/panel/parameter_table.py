@@ -9,6 +9,7 @@ from ..errors import InputError
 from ..parameters import Options, as_user_dict, check_value, expected
 from ..units import from_user, user_unit
 
+ROW = 24  # pixels
 GROUP, CHANGED, WRONG = (222, 230, 240), (255, 246, 205), (255, 214, 214)
 GROUPS_OF = {  # group of settings -> maps that it matters for
     "denoise": ("R1", "R2", "R2star", "PD", "Chi"),
@@ -39,6 +40,7 @@ class ParameterTable:
         table.setColumnCount(len(titles))
         table.setHorizontalHeaderLabels(titles)
         table.verticalHeader().setVisible(False)
+        table.verticalHeader().setDefaultSectionSize(ROW)
         table.horizontalHeader().setStretchLastSection(True)
         table.connect("cellChanged(int,int)", self._onCell)
 

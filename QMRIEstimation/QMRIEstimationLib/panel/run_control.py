@@ -65,6 +65,7 @@ class RunControl:
             text = _("Cancelled; the scene was not changed.")
         except InputError as error:
             text = str(error)
+            self._ui.detailsCollapsibleButton.collapsed = False
         if notes:
             self._ui.detailsTextEdit.plainText = "\n".join(f"- {note}" for note in notes)
             text += " " + _("{count} note(s), see Details.").format(count=len(notes))

@@ -11,6 +11,7 @@ CATEGORY = "Quantitative MRI"
 NAME = "QMRIDigitalPatient"
 SIZE, VOXEL = (120, 144, 108), ("1.33", "1.33", "1.33")
 SEED = 7
+PAUSE = 0.05  # s between two looks at the second process
 
 
 def register():
@@ -41,7 +42,10 @@ def make_patient(source=None):
 
     requirements = Path(__file__).resolve().parents[2] / "Resources" / "requirements_QMRIEstimation.txt"
     ensure_packages(requirements, _("QMRI digital MS patient"))
+    from QMRIEstimation import QMRIEstimationLogic
+
     from ..background import BackgroundRun
+    from ..scene import wish
     from ..scene.loading import load_bids
 
     with tempfile.TemporaryDirectory(prefix="qmri-sample-") as folder:
@@ -52,10 +56,14 @@ def make_patient(source=None):
             while run.running:
                 slicer.util.showStatusMessage(f"{100 * run.fraction:.0f} % {run.text}")
                 slicer.app.processEvents()
-                time.sleep(0.05)
+                time.sleep(PAUSE)
         finally:
-            run.cancel() if run.running else None
+            if run.running:
+                run.cancel()
         if run.error:
             raise RuntimeError(run.error)
-        images, _drawn, _subject, _session = load_bids(raw, slicer.mrmlScene)
-    return images
+        loaded = load_bids(raw, slicer.mrmlScene)
+    parameters = QMRIEstimationLogic().getParameterNode()
+    if not wish.images_of(parameters):  # the panel is ready for Apply, unless the user has filled it already
+        wish.take_subject(parameters, *loaded)
+    return loaded[0]

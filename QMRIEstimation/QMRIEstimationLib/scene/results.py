@@ -17,7 +17,7 @@ from .attributes import PREFIX, SIDECAR
 from .made import all_or_nothing
 from .record import BRAIN, MAPS, OUTPUT, QUALITY, SD, results_in
 
-ENTRIES = 1024  # of colour tables: the one that holds 0 has the colour of invalid
+ENTRIES = 256  # of colour tables, as many as Slicer tells apart in a window
 BELOW = 0.1  # of the window that is shown below 0
 GRAY = "vtkMRMLColorTableNodeGrey"  # Slicer's own
 UNIT_MEANINGS = {"/s": "per second", "%": "percent", "[ppm]": "parts per million", "Hz": "hertz", "1": "no units"}
@@ -26,7 +26,7 @@ SIDE_FOLDER = "SD, quality and fields"
 
 @dataclass(frozen=True, eq=False)
 class ResultImage:
-    """One image on disk: key of its node (`R2star`, `R2star SD`, `TB1`, ...), kind of Display, values, grid, sidecar."""
+    """One image on disk: key of its node (`R2star`, `R2star SD`, ...), name of its Display, values, grid, sidecar."""
 
     key: str
     shown_as: str
@@ -196,7 +196,7 @@ def _color_node(made, display):
     low, high = _window(display)
     values = low + (np.arange(ENTRIES) + 0.5) * (high - low) / ENTRIES
     table = display.table[table_index(values, np.ones(ENTRIES, bool), display.window)]
-    zero = min(int(-low / (high - low) * ENTRIES), ENTRIES - 1)
+    zero = min(int(-low / (high - low) * (ENTRIES - 1)), ENTRIES - 1)  # as vtkImageMapToWindowLevelColors does
     table[zero] = display.table[0]
     node.SetNumberOfColors(len(table))
     for entry, (red, green, blue) in enumerate(table / 255.0):

@@ -28,6 +28,15 @@ def set_images(parameters, images):
     node.EndModify(was_modifying)
 
 
+def take_subject(parameters, images, drawn, subject, session):
+    """Put what `loading.load_bids` gives into a wrapped parameter node."""
+    parameters.subject, parameters.session = subject, session
+    parameters.brainMask, parameters.tissue = drawn.get("brainMask"), drawn.get("tissue")
+    lesions = drawn.get("lesions")  # probabilities are a scalar volume, which is no choice of the panel
+    parameters.lesions = lesions if lesions is not None and lesions.IsA("vtkMRMLLabelMapVolumeNode") else None
+    set_images(parameters, images)
+
+
 def possible(parameters):
     """Name of each map -> why its images do not allow it; empty where they do."""
     found = [a for a in map(acquisition_of, images_of(parameters)) if a.used]
