@@ -108,6 +108,8 @@ class QMRIEstimationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel = EstimationPanel(self.ui, self.logic, self.resourcePath("requirements_QMRIEstimation.txt"))
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self.onNodeRemoved)
         self.initializeParameterNode()
 
     def cleanup(self):
@@ -127,8 +129,12 @@ class QMRIEstimationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.setParameterNode(None)
 
     def onSceneEndClose(self, caller, event):
+        """Also after a scene was read, which brings the content of the parameter node before that of the images."""
         if self.parent.isEntered:
             self.initializeParameterNode()
+
+    def onNodeRemoved(self, caller, event):
+        self.panel.forgetRemoved()
 
     def initializeParameterNode(self):
         self.setParameterNode(self.logic.getParameterNode())

@@ -9,7 +9,7 @@ from conftest import REPOSITORY
 from PIL import Image
 
 KEPT_BY_PANEL = {"QMRIEstimation": ["changes", "outputFolder"], "QMRILesionStaging": []}  # not bound by the wrapper
-MRML_WIDGETS = ("qMRMLNodeComboBox", "qMRMLSegmentSelectorWidget", "qMRMLPlotView")
+MRML_WIDGETS = ("qMRMLNodeComboBox", "qMRMLSegmentSelectorWidget")
 MODULES = ("QMRIEstimation", "QMRILesionStaging")
 URL = "https://github.com/QuantitativeMRI/SlicerQuantitativeMRI"
 RAW = "https://raw.githubusercontent.com/QuantitativeMRI/SlicerQuantitativeMRI/main/"

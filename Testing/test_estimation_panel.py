@@ -165,6 +165,13 @@ def test_a_row_can_be_removed_and_the_image_stays_in_the_scene(ui, host):
     assert ui.imagesTable.rowCount == 0 and host.mrmlScene.GetNodeByID(node.GetID()) is node
 
 
+def test_an_image_that_is_deleted_leaves_the_table(ui, host):
+    node = add_magnitude()
+    add(ui, node)
+    host.mrmlScene.RemoveNode(node)
+    assert ui.imagesTable.rowCount == 0 and "There is no image" in ui.applyButton.toolTip
+
+
 def test_add_all_takes_scans_and_leaves_masks_and_results(ui, host):
     add_magnitude()
     host.util.addVolumeFromArray(np.ones((4, 4, 4), np.int16), name="m", nodeClassName="vtkMRMLLabelMapVolumeNode")
@@ -285,6 +292,25 @@ def test_choices_survive_leaving_and_entering_the_module_and_a_saved_scene(ui, h
     assert "qMRI.EchoTime:0.001 0.002 0.003" in text and "FAST" in text
 
 
+def test_a_saved_scene_brings_images_values_and_choices_back(ui, host, tmp_path):
+    cache, manager = host.vtkCacheManager(), host.vtkDataIOManager()  # as the application gives to its scene
+    cache.SetRemoteCacheDirectory(str(tmp_path))
+    manager.SetCacheManager(cache)
+    host.mrmlScene.SetDataIOManager(manager)
+    add(ui, add_magnitude())
+    ui.imagesTable.item(0, 3).setText("1 2 3")
+    ui.r1CheckBox.checked = False
+    ui.outputPathLineEdit.currentPath = str(tmp_path)
+    assert host.mrmlScene.WriteToMRB(str(tmp_path / "scene.mrb"))
+    host.mrmlScene.Clear()
+    assert ui.imagesTable.rowCount == 0 and ui.r1CheckBox.checked and ui.outputPathLineEdit.currentPath == ""
+    assert host.mrmlScene.ReadFromMRB(str(tmp_path / "scene.mrb"), True)
+    assert cell(ui, 0, "Image") == "megre mag" and cell(ui, 0, "TE") == "1 2 3"
+    assert "entered" in ui.imagesTable.item(0, 3).toolTip()
+    assert not ui.r1CheckBox.checked and ui.outputPathLineEdit.currentPath == str(tmp_path)
+    assert ui.applyButton.enabled
+
+
 def test_closing_the_scene_empties_the_panel(ui, host):
     add(ui, add_magnitude())
     host.mrmlScene.Clear()
@@ -383,7 +409,7 @@ def test_a_click_shows_signal_curve_and_values_there(ui, host):
     values = {table.item(row, 0).text(): float(table.item(row, 1).text()) for row in range(table.rowCount)}
     assert values["R2*"] == pytest.approx(array("Quantitative maps R2star")[6, 7, 8], abs=0.006)
     assert ui.curveComboBox.currentText == "multi-echo GRE"
-    chart = ui.plotView.mrmlPlotViewNode().GetPlotChartNode()
+    chart = host.mrmlScene.GetFirstNodeByClass("vtkMRMLPlotChartNode")
     measured = chart.GetNthPlotSeriesNode(0).GetTableNode().GetTable()
     assert [measured.GetValue(n, 0).ToDouble() for n in range(3)] == pytest.approx([4, 9, 15])
     fitted = chart.GetNthPlotSeriesNode(1).GetTableNode().GetTable()

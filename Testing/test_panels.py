@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import slicerhost
 from conftest import MODULES, REPOSITORY
@@ -59,6 +60,29 @@ def test_the_host_refuses_what_slicer_would_not_have(host):
     selector = host.qMRMLNodeComboBox()
     with pytest.raises(AttributeError):
         selector.setNodeTypes(["vtkMRMLScalarVolumeNode"])  # no slot in C++
+
+
+def test_a_view_of_the_host_shows_the_image_as_slicers_own_pipeline_colours_it(host, tmp_path):
+    """Half the volume at the top of the window, half at its bottom; the plane is cut by the real slice logic."""
+    values = np.zeros((8, 64, 64), np.float32)
+    values[:, :, 32:] = 100
+    node = host.util.addVolumeFromArray(values, name="halves")
+    node.GetDisplayNode().AutoWindowLevelOff()
+    node.GetDisplayNode().SetWindowLevelMinMax(0, 100)
+    manager = slicerhost.open_views()
+    try:
+        widget = manager.sliceWidget("Red")
+        widget.resize(200, 220)
+        widget.mrmlSliceCompositeNode().SetBackgroundVolumeID(node.GetID())
+        widget.fitSliceToBackground()
+        widget.sliceView().forceRender()
+        widget.sliceView().pixmap.save(str(tmp_path / "view.png"))
+    finally:
+        slicerhost.close_views()
+    with Image.open(tmp_path / "view.png") as picture:
+        gray = np.asarray(picture.convert("L"))
+    middle = gray[gray.shape[0] // 2]
+    assert {int(middle[gray.shape[1] // 4]), int(middle[3 * gray.shape[1] // 4])} == {0, 255}
 
 
 def test_the_host_reports_a_ui_file_with_a_wrong_property(host, tmp_path):

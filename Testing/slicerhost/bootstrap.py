@@ -55,7 +55,7 @@ def start():
     qt.QUiLoader = uiloader.QUiLoader
     _state["app"] = app
     slicer = scene()
-    for name, cls in {**mrml_widgets.widgets(), **mrml_widgets.only_named(), **app.classes()}.items():
+    for name, cls in {**mrml_widgets.widgets(), **mrml_widgets.only_from_python(), **app.classes()}.items():
         setattr(slicer, name, cls)
     slicer.app = app.qSlicerApplication(slicer.mrmlScene)
     for name in ("modules", "moduleNames"):

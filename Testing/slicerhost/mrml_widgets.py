@@ -14,14 +14,14 @@ from .plot_view import qMRMLPlotView
 
 def widgets():
     """Name -> class of every stand-in that a .ui file may use."""
-    kinds = (qMRMLWidget, qMRMLNodeComboBox, qMRMLSegmentSelectorWidget, qMRMLPlotView)
+    kinds = (qMRMLWidget, qMRMLNodeComboBox, qMRMLSegmentSelectorWidget)
     return {kind.__name__: kind for kind in kinds}
 
 
-def only_named():
-    """Name -> empty class of what Slicer's own Python files list."""
+def only_from_python():
+    """Name -> class of what no plugin of Qt Designer makes, and empty classes of what Slicer's own files list."""
     names = ("qMRMLRangeWidget", "qMRMLSliderWidget", "qMRMLSpinBox", "qSlicerWidget")
-    return {name: empty_class(name) for name in names}
+    return {name: empty_class(name) for name in names} | {"qMRMLPlotView": qMRMLPlotView}
 
 
 class qMRMLWidget(QtWidgets.QWidget):

@@ -25,9 +25,6 @@ class qMRMLPlotView(QtWidgets.QWidget):
         self._node = node
         self.update()
 
-    def mrmlPlotViewNode(self):
-        return self._node
-
     def fitToContent(self):
         self.update()
 

@@ -61,6 +61,7 @@ class EstimationPanel:
     def show(self, parameters):
         """Tie the panel to another parameter node, or to none."""
         self._parameters = parameters
+        self._nodes = {}
         self._preset = parameters.preset if parameters is not None else None
         self.look.follow(parameters is not None)
         if parameters is None:
@@ -99,6 +100,11 @@ class EstimationPanel:
         finally:
             self._refreshing = False
         self.preview.parametersChanged()
+
+    def forgetRemoved(self):
+        """Show the table anew where one of its images is no longer in the scene."""
+        if any(node.GetScene() is None for node in self.images.nodes):
+            self.refresh()
 
     def loadBids(self, checked=False):
         with self._reported(_("The subject could not be loaded.")):

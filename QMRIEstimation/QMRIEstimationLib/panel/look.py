@@ -20,7 +20,7 @@ class Look:
 
     def __init__(self, ui):
         self._ui, self._images, self._results, self._place, self._curves = ui, [], {}, None, []
-        self._observed, self._chart = None, {}
+        self._observed, self._chart, self._plot_view = None, {}, None
         titles = [_("Map"), _("Value"), _("SD"), _("Unit")]
         ui.valuesTable.setColumnCount(len(titles))
         ui.valuesTable.setHorizontalHeaderLabels(titles)
@@ -99,7 +99,7 @@ class Look:
         chart["chart"].SetTitle(curve.title)
         chart["chart"].SetXAxisTitle(curve.x_title)
         chart["chart"].SetYAxisTitle(_("signal"))
-        self._ui.plotView.fitToContent()
+        self._plot_view.fitToContent()
 
     def _chart_nodes(self):
         """Tables, series and chart of the plot, made once a scene; hidden and not saved."""
@@ -121,7 +121,11 @@ class Look:
             self._chart[name] = table
         view = _hidden("vtkMRMLPlotViewNode", "QMRI signal")
         view.SetPlotChartNodeID(chart.GetID())
-        self._ui.plotView.setMRMLPlotViewNode(view)
+        if self._plot_view is None:  # no plugin of Qt Designer makes it, and without a plot none is needed
+            self._plot_view = slicer.qMRMLPlotView()
+            self._plot_view.setMRMLScene(slicer.mrmlScene)
+            self._ui.plotHolder.layout().addWidget(self._plot_view)
+        self._plot_view.setMRMLPlotViewNode(view)
         self._chart["chart"] = chart
         return self._chart
 
