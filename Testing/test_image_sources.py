@@ -103,6 +103,30 @@ def test_in_a_bids_data_set_higher_sidecars_count_too(scene, tmp_path):
     assert found.values == {"EchoTime": (0.01,), "FlipAngle": (10,)}
 
 
+def test_a_file_is_handed_on_as_it_is_until_its_voxels_or_its_place_change(scene, tmp_path):
+    import slicer
+    from QMRIEstimationLib.scene.raw import write_raw
+
+    path = write_nifti(tmp_path / "gre.nii.gz")
+    node = loaded(scene, path)
+    enter(node, "Use", "multi-echo GRE")
+    enter(node, "EchoTime", "4")
+
+    def handed_on(folder):
+        (tmp_path / folder).mkdir()
+        write_raw([node], tmp_path / folder, "01")
+        (image,) = (tmp_path / folder / "sub-01" / "anat").glob("*.nii*")
+        return image.resolve()
+
+    assert handed_on("as loaded") == path
+    node.SetOrigin(5, 0, 0)
+    assert handed_on("moved") != path
+    node.SetOrigin(0, 0, 0)
+    slicer.util.arrayFromVolume(node)[0] = 3
+    slicer.util.arrayFromVolumeModified(node)
+    assert handed_on("edited") != path
+
+
 def test_a_damaged_sidecar_does_no_harm(scene, tmp_path):
     path = write_nifti(tmp_path / "gre.nii.gz")
     (tmp_path / "gre.json").write_text("{broken")

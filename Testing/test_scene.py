@@ -236,6 +236,7 @@ def test_a_failing_second_run_leaves_the_maps_of_the_first(logic, engine, echoes
 
     magnitude = echoes("magnitude")
     node = logic.process(magnitude, ("R2star",))["R2star"]
+    as_array(node)[:] = 7  # so that the second run would change it
     values, attributes = as_array(node).copy(), {n: node.GetAttribute(n) for n in node.GetAttributeNames()}
 
     def fail(*arguments):
