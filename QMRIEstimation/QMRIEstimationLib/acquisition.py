@@ -122,8 +122,13 @@ class Session:
     fields: dict = field(default_factory=dict)
 
     def of(self, *roles):
-        """The scans with one of the given roles, in order."""
-        return [scan for scan in self.scans if scan.role in roles]
+        """The scans with one of the given roles, in the order of their parameters: names of files do not count."""
+        return sorted((scan for scan in self.scans if scan.role in roles), key=_order)
+
+
+def _order(scan):
+    values = (scan.flip_angle, scan.repetition_time, scan.phase_cycle)
+    return *(value or 0.0 for value in values), scan.echo_times, scan.name
 
 
 def acquisition_parameters(scan):
