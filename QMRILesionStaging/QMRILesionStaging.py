@@ -1,13 +1,18 @@
-"""Slicer module: staging of white-matter lesions in multiple sclerosis; so far it selects its inputs only."""
+"""Slicer module: staging and review of white-matter lesions in multiple sclerosis."""
 
+import enum
+import importlib
 import logging
+import os
+import sys
+from typing import Annotated
 
 import slicer
 import vtk
 from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.parameterNodeWrapper import parameterNodeWrapper
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
@@ -29,45 +34,74 @@ class QMRILesionStaging(ScriptedLoadableModule):
         self.parent.dependencies = ["QMRIEstimation"]
         self.parent.contributors = ["The QuantitativeMRI developers"]
         self.parent.helpText = _(
-            "Will stage the white-matter lesions of multiple sclerosis from quantitative maps; in this version the "
-            'panel selects its inputs and makes nothing. Research use only. See the <a href="{url}">documentation</a>.'
+            "Stages the white-matter lesions of multiple sclerosis from quantitative maps, finds paramagnetic rims, "
+            'and lets a reader review and correct them. Research use only. See the <a href="{url}">documentation</a>.'
         ).format(url=HELP_URL)
         self.parent.acknowledgementText = _(
             "The stages and their quantitative signs follow the literature that the documentation lists."
         )
 
 
+class Prior(enum.Enum):
+    """How frequent the stages are before anything is measured; the values are those of the settings."""
+
+    CLINICAL = "clinical"
+    EQUAL = "equal"
+
+    def label(self):
+        return _(self.value)
+
+
 @parameterNodeWrapper
 class QMRILesionStagingParameterNode:
-    """chi: susceptibility map (ppm). r2star: R2* map (1/s). lesions: mask of the lesions."""
+    """chi (ppm), r2star, r1, r2 (1/s), pd (p.u.): maps. lesions, tissue: drawings. before, after: T1-weighted images
+    before and after gadolinium. delay: min from injection, 0 for unknown. reader: name of who reviews.
+    """
 
     chi: vtkMRMLScalarVolumeNode | None
     r2star: vtkMRMLScalarVolumeNode | None
+    r1: vtkMRMLScalarVolumeNode | None
+    r2: vtkMRMLScalarVolumeNode | None
+    pd: vtkMRMLScalarVolumeNode | None
     lesions: vtkMRMLLabelMapVolumeNode | vtkMRMLSegmentationNode | None
+    tissue: vtkMRMLLabelMapVolumeNode | vtkMRMLSegmentationNode | None
+    before: vtkMRMLScalarVolumeNode | None
+    after: vtkMRMLScalarVolumeNode | None
+    delay: Annotated[float, WithinRange(0, 120)] = 0.0
+    prior: Prior = Prior.CLINICAL
+    reader: str = ""
 
 
 class QMRILesionStagingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel: it selects the inputs and says which are missing."""
+    """The panel: it selects, starts and shows; its parts are in QMRILesionStagingLib.panel."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.logic = None
+        self.panel = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
 
     def setup(self):
+        from QMRILesionStagingLib.panel.staging_panel import StagingPanel
+
         ScriptedLoadableModuleWidget.setup(self)
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/QMRILesionStaging.ui"))
         self.layout.addWidget(uiWidget)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = QMRILesionStagingLogic()
+        self.panel = StagingPanel(self.ui, self.logic, self.logic.installPackages)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
         self.initializeParameterNode()
 
     def cleanup(self):
+        if self.panel is not None:
+            self.panel.stop()
+        self.setParameterNode(None)
         self.removeObservers()
 
     def enter(self):
@@ -77,6 +111,7 @@ class QMRILesionStagingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.setParameterNode(None)
 
     def onSceneStartClose(self, caller, event):
+        self.panel.stop()
         self.setParameterNode(None)
 
     def onSceneEndClose(self, caller, event):
@@ -90,18 +125,22 @@ class QMRILesionStagingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         """Show and observe another parameter node, or none."""
         if self._parameterNode is not None:
             self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._showMissing)
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersChanged)
         self._parameterNode = parameterNode
         if parameterNode is not None:
             self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
-            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self._showMissing)
-            self._showMissing()
+            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersChanged)
+        self.panel.show(parameterNode)
 
-    def _showMissing(self, caller=None, event=None):
-        missing = self.logic.missingInputs(self._parameterNode)
-        self.ui.statusLabel.text = (
-            _("Missing: {names}.").format(names=", ".join(missing)) if missing else _("All inputs are selected.")
-        )
+    def onParametersChanged(self, caller=None, event=None):
+        self.panel.refresh()
+
+    def onReload(self):
+        """Reload the library as well, so that edits in it take effect."""
+        for name in [n for n in sys.modules if n.partition(".")[0] == "QMRILesionStagingLib"]:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        ScriptedLoadableModuleWidget.onReload(self)
 
 
 class QMRILesionStagingLogic(ScriptedLoadableModuleLogic):
@@ -110,10 +149,29 @@ class QMRILesionStagingLogic(ScriptedLoadableModuleLogic):
     def getParameterNode(self):
         return QMRILesionStagingParameterNode(super().getParameterNode())
 
-    def missingInputs(self, parameters):
-        """Names of the inputs that are not selected."""
-        names = {_("QSM map"): parameters.chi, _("R2* map"): parameters.r2star, _("lesion mask"): parameters.lesions}
-        return [name for name, node in names.items() if node is None]
+    def installPackages(self):
+        """Install what the engine needs beyond Slicer's own packages, after asking; only when it is needed."""
+        from QMRIEstimationLib.slicer_packages import ensure_packages
+
+        folder = os.path.dirname(slicer.util.modulePath("QMRIEstimation"))
+        requirements = os.path.join(folder, "Resources", "requirements_QMRIEstimation.txt")
+        ensure_packages(requirements, _("QMRI Lesion Staging"))
+
+    def processParameters(self, parameters, progress=None, cancelled=None):
+        """`process` with what a parameter node says."""
+        from dataclasses import replace
+
+        from QMRILesionStagingLib.options import StagingOptions
+
+        options = StagingOptions()
+        options = replace(
+            options,
+            stage=replace(options.stage, prior=parameters.prior.value),
+            enhancement=replace(options.enhancement, delay=parameters.delay),
+        )
+        names = ("chi", "lesions", "r2star", "r1", "r2", "pd", "tissue", "before", "after")
+        nodes = {name: getattr(parameters, name) for name in names}
+        return self.process(**nodes, options=options, progress=progress, cancelled=cancelled)
 
     def process(
         self,
@@ -170,9 +228,21 @@ class QMRILesionStagingTest(ScriptedLoadableModuleTest):
     def setUp(self):
         slicer.mrmlScene.Clear()
 
-    def test_missingInputsAreNamed(self):
-        logic = QMRILesionStagingLogic()
-        parameters = logic.getParameterNode()
-        self.assertEqual(len(logic.missingInputs(parameters)), 3)
-        parameters.chi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "chi")
-        self.assertEqual(len(logic.missingInputs(parameters)), 2)
+    def test_aLesionIsStagedAndReviewed(self):
+        """A bright ball in white matter becomes one lesion of the table, whose call a reader changes."""
+        import numpy as np
+        from QMRILesionStagingLib.review import override, rows_of
+
+        k, j, i = np.ogrid[:40, :40, :40]
+        inside = (k - 20) ** 2 + (j - 20) ** 2 + (i - 20) ** 2 < 16
+        rng = np.random.default_rng(1)
+        chi = np.where(inside, 0.02, -0.01) + rng.normal(0, 0.004, inside.shape)
+        chiNode = slicer.util.addVolumeFromArray(chi.astype(np.float32), name="chi")
+        lesionNode = slicer.util.addVolumeFromArray(
+            inside.astype(np.int16), name="lesions", nodeClassName="vtkMRMLLabelMapVolumeNode"
+        )
+        nodes = QMRILesionStagingLogic().process(chiNode, lesionNode)
+        self.assertEqual(nodes["table"].GetNumberOfRows(), 1)
+        override(nodes, 1, "chronic inactive", "", "seen on histology", "self-test")
+        row = rows_of(nodes["table"])[0]
+        self.assertEqual((row["reader_stage"], row["reader"]), ("chronic inactive", "self-test"))

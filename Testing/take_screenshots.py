@@ -52,11 +52,24 @@ def main():
     ui.advancedCollapsibleButton.collapsed = False
     slicerhost.grab(estimation, FOLDER / "parameters.png", WIDTH)
     thumbnail(slicer.util.getNode("sub-01 R2star"))
+    estimation.exit()
     staging = panels["QMRILesionStaging"]
     staging.enter()
-    staging.self().ui.chiSelector.setCurrentNode(slicer.util.getNode("sub-01 Chi"))
-    staging.self().ui.r2starSelector.setCurrentNode(slicer.util.getNode("sub-01 R2star"))
-    slicerhost.grab(staging, FOLDER / "QMRILesionStaging.png", WIDTH)
+    ui = staging.self().ui
+    ui.fillButton.click()
+    ui.applyButton.click()
+    ui.inputsCollapsibleButton.collapsed = True
+    manager = slicer.app.layoutManager()
+    for name in manager.sliceViewNames():
+        composite = manager.sliceWidget(name).mrmlSliceCompositeNode()
+        composite.SetBackgroundVolumeID(slicer.util.getNode("sub-01 Chi").GetID())
+        composite.SetForegroundVolumeID(None)
+        manager.sliceWidget(name).fitSliceToBackground()
+        manager.sliceWidget(name).mrmlSliceNode().SetFieldOfView(60, 60, 1)
+    rims = [row for row in range(ui.lesionsTable.rowCount) if ui.lesionsTable.item(row, 3).text() == "definite"]
+    ui.lesionsTable.selectRow(rims[0])
+    slicerhost.grab_window(staging, FOLDER / "review.png", fit=False)
+    slicerhost.close_views()
     problems = slicerhost.complaints()
     if problems:
         raise RuntimeError("\n".join(problems))

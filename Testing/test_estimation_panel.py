@@ -385,21 +385,11 @@ def test_the_command_and_the_settings_can_be_copied(ui, tmp_path):
     assert read_settings(tmp_path / "settings.toml") == Settings()
 
 
-def show_views():
-    """Open the slice views and the crosshair that the application always has."""
-    import slicer
-
-    manager = slicerhost.open_views()
-    if slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode") is None:
-        slicer.mrmlScene.AddNode(slicer.vtkMRMLCrosshairNode())
-    return manager
-
-
 def test_the_users_layout_comes_back_after_the_maps_side_by_side(ui):
     add(ui, add_magnitude())
     ui.applyButton.click()
     wait(ui)
-    manager = show_views()
+    manager = slicerhost.open_views()
     before = manager.layout, manager.sliceWidget("Red").mrmlSliceCompositeNode().GetBackgroundVolumeID()
     ui.sideBySideButton.click()
     assert manager.layout != before[0] and "QMRI1" in manager.sliceViewNames()
@@ -412,7 +402,7 @@ def test_the_users_layout_comes_back_after_the_maps_side_by_side(ui):
 
 
 def test_a_click_shows_signal_curve_and_values_there(ui, host):
-    show_views()
+    slicerhost.open_views()
     add(ui, add_magnitude())
     ui.applyButton.click()
     wait(ui)
@@ -434,7 +424,7 @@ def test_a_click_shows_signal_curve_and_values_there(ui, host):
 
 
 def test_the_preview_shows_the_slice_and_goes_without_a_trace(ui, host, estimation):
-    manager = show_views()
+    manager = slicerhost.open_views()
     node = add_magnitude()
     add(ui, node)
     composite = manager.sliceWidget("Red").mrmlSliceCompositeNode()

@@ -5,9 +5,10 @@ import csv
 import numpy as np
 import pytest
 from conftest import DATA
-from QMRILesionStagingLib.evidence import PRIORS, STAGES, Findings, log_likelihoods, posterior
+from QMRILesionStagingLib.calls import INDETERMINATE, STAGES
+from QMRILesionStagingLib.evidence import PRIORS, Findings, log_likelihoods, posterior
 from QMRILesionStagingLib.options import StageOptions
-from QMRILesionStagingLib.stage import INDETERMINATE, stage_of
+from QMRILesionStagingLib.stage import stage_of
 
 EQUAL = StageOptions(prior="equal")
 PATTERNS = ("none", "nodular", "closed ring", "open ring")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from lesion_maps import NOISE, WHITE, Canvas
 from QMRIEstimationLib.errors import Cancelled, InputError
-from QMRILesionStagingLib.lesion_table import STAGE_NAMES, lesion_rows, profile_rows, stage_labels
+from QMRILesionStagingLib.calls import STAGE_NAMES
+from QMRILesionStagingLib.lesion_table import lesion_rows, profile_rows, stage_labels
 from QMRILesionStagingLib.options import RimOptions, StagingOptions
 from QMRILesionStagingLib.regions import region_rows
 from QMRILesionStagingLib.staging import MAPS, stage_lesions

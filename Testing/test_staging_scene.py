@@ -8,6 +8,7 @@ import slicerhost
 from conftest import REPOSITORY
 from lesion_maps import Canvas
 from QMRIEstimationLib.errors import Cancelled, InputError
+from QMRILesionStagingLib.calls import COLORS
 from QMRILesionStagingLib.lesion_table import lesion_rows
 from QMRILesionStagingLib.options import RimOptions, StagingOptions
 from QMRILesionStagingLib.staging import stage_lesions
@@ -103,7 +104,6 @@ def replace_images(given):
 
 def test_every_lesion_is_a_segment_with_its_stage_colour_and_terminology(logic, nodes, scene):
     import vtk
-    from QMRILesionStagingLib.mrml_results import COLORS
 
     arguments, _ = nodes
     made = logic.process(**arguments)

@@ -12,7 +12,8 @@ import numpy as np
 from QMRIEstimationLib.phantom.lesion_values import ENHANCING, OLD, RATES_CORRELATION, REMYELINATED, VALUES
 from QMRIEstimationLib.phantom.tissue import INDEX, tissue_table
 
-STAGES = ("early active", "late active", "chronic active", "chronic inactive")
+from .calls import STAGES
+
 ACTIVE, CHRONIC = STAGES[:2], STAGES[2:]
 # What each stage is a mixture of: the rows of the survey for chi and R2*, the rates, weight. Zhang's lesions that do
 # not enhance are active and inactive ones together, so both chronic stages have them; weights are assumed.

@@ -2,8 +2,7 @@
 
 from QMRIEstimationLib.report.page import Html, html, join, table
 
-from .lesion_table import STAGE_NAMES
-from .rim import GRADES, PRESENT
+from .calls import GRADES, PRESENT, STAGE_NAMES
 
 COUNTS = ("Stage", "Lesions", "Volume, ml", "With paramagnetic rim", "Rim not assessable")
 HEADER = ("Lesion", "mm", "Stage", "How sure, and why", "Rim", "Border with rim", "Enhancement")

@@ -2,11 +2,9 @@
 
 import numpy as np
 
-from .evidence import STAGES
-from .stage import INDETERMINATE
+from .calls import STAGE_NAMES, STAGES
 from .staging import MAPS
 
-STAGE_NAMES = (*STAGES, INDETERMINATE)  # label of the stage map is the index plus one
 DIGITS = {"Chi": 6}  # decimals: a millionth of a ppm; else a hundredth of the unit
 
 

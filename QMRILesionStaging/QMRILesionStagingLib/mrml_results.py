@@ -7,17 +7,10 @@ from QMRIEstimationLib.display import display_of
 from QMRIEstimationLib.scene.attributes import PREFIX
 from QMRIEstimationLib.scene.made import all_or_nothing
 
+from .calls import COLORS, PRESENT
 from .lesion_table import lesion_rows
-from .rim import PRESENT
+from .mrml_record import STAGING
 
-# Safe for colour-blind readers (Okabe M, Ito K 2008): active warm, chronic cold, indeterminate gray.
-COLORS = {
-    "early active": (0.84, 0.37, 0.0),
-    "late active": (0.90, 0.62, 0.0),
-    "chronic active": (0.80, 0.47, 0.65),
-    "chronic inactive": (0.0, 0.45, 0.70),
-    "indeterminate": (0.6, 0.6, 0.6),
-}
 TERMINOLOGY = (
     "Segmentation category and type - DICOM master list~SCT^49755003^Morphologically Altered Structure"
     "~SCT^301766008^Lesion of Brain~^^~Anatomic codes - DICOM master list~SCT^68523003^Cerebral White Matter~^^"
@@ -33,7 +26,8 @@ def add_staging(staging, given, scene, folder_name):
             subject-hierarchy folder.
     Returns:
         "lesions" -> segmentation with one segment a lesion, "table" -> table node, and for each of Chi and R2star
-        "<map> profiles" -> table node and "<map> chart" -> plot chart node; without lesions only the table.
+        "<map> profiles" -> table node and "<map> chart" -> plot chart node, and "rim directions" -> table node with
+        what each point of a border shows; without lesions only the table.
     """
     with all_or_nothing(scene) as made:
         folder = made.folder(f"{folder_name} lesions")
@@ -44,6 +38,9 @@ def add_staging(staging, given, scene, folder_name):
                 if any(name in lesion.profiles for lesion in staging.lesions):
                     table, chart = _profiles(made, folder, folder_name, staging, name)
                     nodes |= {f"{name} profiles": table, f"{name} chart": chart}
+            nodes["rim directions"] = _table(made, folder, f"{folder_name} rim directions", _directions(staging))
+        for key, node in nodes.items():
+            node.SetAttribute(STAGING, f"{folder_name}/{key}")
         return nodes
 
 
@@ -69,6 +66,16 @@ def _segmentation(made, folder, name, staging, geometry):
         for key, value in (("Lesion", lesion.number), ("Stage", lesion.stage.stage), ("Rim", lesion.rim.grade)):
             segment.SetTag(PREFIX + key, str(value))
     return node
+
+
+def _directions(staging):
+    """One row a point of a border: RAS (mm) and what it shows."""
+    return [
+        dict(zip(("lesion", "x", "y", "z", "state"), (lesion.number, *map(float, point), int(state)), strict=True))
+        for lesion in staging.lesions
+        if lesion.rim.points is not None
+        for point, state in zip(lesion.rim.points, lesion.rim.state, strict=True)
+    ]
 
 
 def _table(made, folder, name, rows):
@@ -106,10 +113,11 @@ def _profiles(made, folder, folder_name, staging, name):
         profile = lesion.profiles[name]
         known = np.isfinite(profile.curve)
         where = np.isin(along, profile.along[known])
-        values = np.full(len(along), np.nan)
-        values[where] = profile.curve[known]
         column = f"lesion {lesion.number}"
-        _column(table, column, values)
+        for end, curve in (("", profile.curve), (" low", profile.low), (" high", profile.high)):
+            values = np.full(len(along), np.nan)
+            values[where] = curve[known]
+            _column(table, column + end, values)
         series = made.node("vtkMRMLPlotSeriesNode", f"{display.title} {column}")
         series.SetAndObserveTableNodeID(table.GetID())
         series.SetXColumnName("mm from the border")

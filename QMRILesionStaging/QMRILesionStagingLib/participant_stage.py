@@ -6,8 +6,9 @@ from QMRIEstimationLib.io.derivatives import prefix
 from QMRIEstimationLib.io.nifti import write_image
 from QMRIEstimationLib.io.text import write_json, write_table
 
+from .calls import STAGE_NAMES
 from .lesion_section import lesion_section
-from .lesion_table import STAGE_NAMES, lesion_rows, profile_rows, stage_labels
+from .lesion_table import lesion_rows, profile_rows, stage_labels
 from .regions import region_rows
 from .session_input import staging_input
 from .staging import stage_lesions

@@ -5,10 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
+from .calls import GRADES, PRESENT
 from .profile import OUTSIDE, Z95
-
-GRADES = ("definite", "probable", "possible", "absent", "not assessable")
-PRESENT = GRADES[:2]  # what counts as a rim; "possible" soon costs specificity
 
 _WINDOW = (2.0, 0.6)  # mm inside and outside the drawn border where a rim may lie: masks are drawn to half a voxel
 _SHALLOW = 0.6  # of the depth along a ray: less deep may be rim, deeper is core
@@ -31,7 +29,8 @@ class Rim:
         arc: longest arc in one plane, of the way around. slices: longest run of slices with rim. planes: orthogonal
             planes through the middle with rim. free: share of the border that is free. veins: share lost to veins.
         contrast: (mean, standard error) of rim minus core, ppm. r2star: the same of R2*, 1/s, or None.
-        points: float32 [n, 3], mm in the crop. state: int8 [n], 1 rim, 0 none, -1 not free, -2 vein.
+        points: float32 [n, 3], mm [k, j, i] in the crop; of a staged lesion mm in RAS.
+        state: int8 [n], 1 rim, 0 none, -1 not free, -2 vein.
     """
 
     grade: str

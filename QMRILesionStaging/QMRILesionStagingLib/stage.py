@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-from .evidence import ACTIVE, CHRONIC, PRIORS, STAGES, log_likelihoods, posterior
-from .rim import PRESENT
+from .calls import INDETERMINATE, PRESENT, STAGES
+from .evidence import ACTIVE, CHRONIC, PRIORS, log_likelihoods, posterior
 
-INDETERMINATE = "indeterminate"
 # What a Bayes-optimal reader reaches on the published distributions with equal priors (simulation of this project)
 CEILINGS = {
     (True, True): 0.90,  # gadolinium, rim

@@ -11,6 +11,7 @@ from QMRIEstimationLib.threads import in_pieces
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist
 
+from .calls import GRADES
 from .contrast_agent import AFTER
 from .enhancement import Enhancement, enhancement_of, uptake_of
 from .evidence import Findings
@@ -19,7 +20,7 @@ from .lesion_crop import crop_lesions
 from .options import StagingOptions
 from .profile import profile_of
 from .reference import level, local_reference
-from .rim import GRADES, RayFrame, Rim, find_rim, why_not_assessable
+from .rim import RayFrame, Rim, find_rim, why_not_assessable
 from .self_check import Recovery, VirtualRims
 from .stage import Stage, no_stage, stage_of
 from .surroundings import Surroundings, surroundings_of
@@ -317,6 +318,8 @@ def _staged(one, rims, patient, parents):
             recovery = rims.recovery(crop.diameter, centre)
             rim = _confirmed(rim, recovery, patient.options.rim)
         gain = rims.gain(crop.diameter)
+    if rim.points is not None:
+        rim = replace(rim, points=_in_ras(rim.points, crop, given.geometry))
     deltas = {}
     for name, known in one.levels.items():
         whole = one.profiles[name].whole
@@ -348,6 +351,12 @@ def _staged(one, rims, patient, parents):
         enhancement=one.enhancement,
         stage=stage,
     )
+
+
+def _in_ras(points, crop, geometry):
+    """Points of a crop (mm [k, j, i]) in RAS, float32 [n, 3]."""
+    index = points / crop.voxel + [side.start for side in crop.box]
+    return (index[:, ::-1] @ geometry.ijk_to_ras[:3, :3].T + geometry.ijk_to_ras[:3, 3]).astype(np.float32)
 
 
 def _confirmed(rim, recovery, options):

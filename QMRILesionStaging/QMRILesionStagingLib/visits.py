@@ -12,9 +12,7 @@ from QMRIEstimationLib.io.text import write_table
 from QMRIEstimationLib.registration import RegistrationOptions, register_rigid
 from QMRIEstimationLib.resample import lesions_on_grid
 
-from .evidence import STAGES
-from .rim import PRESENT
-from .stage import INDETERMINATE
+from .calls import INDETERMINATE, PRESENT, STAGES
 
 OVERLAP = 0.25  # of the smaller lesion, from which on two are the same
 GREW = 0.25  # of the volume before, beyond the scatter of a drawing; a lesion that grew may be active again

@@ -8,7 +8,7 @@ import types
 from pathlib import Path
 
 OWN = Path(__file__).parent / "own"
-_state = {"python_files": None, "app": None, "logic": None}
+_state = {"python_files": None, "app": None, "logic": None, "markups": None}
 
 
 def python_files():
@@ -29,8 +29,16 @@ def scene():
         _state["python_files"] = folder
         slicer.mrmlScene = slicer.vtkMRMLScene()
         slicer.mrmlScene.SetUndoOff()
+        crosshair = slicer.vtkMRMLCrosshairNode()  # the application always has one
+        crosshair.SetCrosshairName("default")
+        slicer.mrmlScene.AddNode(crosshair)
         _state["logic"] = slicer.vtkSlicerApplicationLogic()
         _state["logic"].SetMRMLScene(slicer.mrmlScene)
+        markups = slicer.vtkSlicerMarkupsLogic()  # without it the views of the host draw no points
+        markups.SetMRMLApplicationLogic(_state["logic"])
+        markups.SetMRMLScene(slicer.mrmlScene)
+        _state["logic"].SetModuleLogic("Markups", markups)
+        _state["markups"] = markups  # the application logic does not keep it alive
         _state["logic"].GetColorLogic().SetMRMLScene(slicer.mrmlScene)  # registers the nodes of the module Colors
         if folder != str(OWN):
             start()

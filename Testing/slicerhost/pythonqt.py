@@ -8,6 +8,7 @@
 - An exception raised in a slot is kept in `slot_errors` (PythonQt prints it and goes on).
 """
 
+import ctypes
 import math
 import os
 import sys
@@ -36,6 +37,7 @@ _PYTHON_TYPES = {"bool": bool, "int": int, "double": float, "QString": str}  # o
 
 def install():
     """Patch PySide6's classes, publish the result as module `qt`, collect exceptions of slots; returns the module."""
+    _make_none_last()
     qt = types.ModuleType("qt", "PySide6 with PythonQt's conventions")
     for module in _MODULES:
         vars(qt).update({name: getattr(module, name) for name in dir(module) if not name.startswith("_")})
@@ -56,6 +58,16 @@ def install():
 
     sys.excepthook = hook
     return qt
+
+
+def _make_none_last():
+    """Let None outlive PySide6 6.12, which gives one reference to it too many back with every call that returns None.
+
+    From Python 3.12 on None is immortal; before, the interpreter ends with "deallocating None" after some ten thousand
+    calls.
+    """
+    if sys.version_info < (3, 12):
+        ctypes.c_ssize_t.from_address(id(None)).value += 1 << 40
 
 
 def connect(self, signal, *args):

@@ -4,15 +4,15 @@ import math
 
 import qt
 import slicer
-import vtk
 from slicer.i18n import tr as _
 
 from ..display import display_of
 from ..scene.signals import Place, curves_at, values_at
+from .plot import PanelPlot
 
 ROW = 22  # pixels
-SAMPLES, FIT, X = "measured", "fitted", "x"
-MEASURED_COLOR, FITTED_COLOR = (0.0, 0.45, 0.70), (0.84, 0.37, 0.0)
+SAMPLES, FIT = "measured", "fitted"
+SERIES = {SAMPLES: ((0.0, 0.45, 0.70), False), FIT: ((0.84, 0.37, 0.0), True)}  # colour, whether a line
 
 
 class Look:
@@ -20,7 +20,8 @@ class Look:
 
     def __init__(self, ui):
         self._ui, self._images, self._results, self._place, self._curves = ui, [], {}, None, []
-        self._observed, self._chart, self._plot_view = None, {}, None
+        self._observed = None
+        self._plot_of_signal = PanelPlot(ui.plotHolder, "QMRIEstimation", SERIES)
         titles = [_("Map"), _("Value"), _("SD"), _("Unit")]
         ui.valuesTable.setColumnCount(len(titles))
         ui.valuesTable.setHorizontalHeaderLabels(titles)
@@ -93,62 +94,5 @@ class Look:
         if not self._curves:
             return
         curve = self._curves[max(min(self._ui.curveComboBox.currentIndex, len(self._curves) - 1), 0)]
-        chart = self._chart_nodes()
-        _fill(chart[SAMPLES], curve.x, curve.y)
-        _fill(chart[FIT], curve.fit_x, curve.fit_y)
-        chart["chart"].SetTitle(curve.title)
-        chart["chart"].SetXAxisTitle(curve.x_title)
-        chart["chart"].SetYAxisTitle(_("signal"))
-        self._plot_view.fitToContent()
-
-    def _chart_nodes(self):
-        """Tables, series and chart of the plot, made once a scene; hidden and not saved."""
-        if self._chart and self._chart["chart"].GetScene() is not None:
-            return self._chart
-        chart = _hidden("vtkMRMLPlotChartNode", "QMRI signal")
-        chart.SetLegendVisibility(True)
-        for name, color in ((SAMPLES, MEASURED_COLOR), (FIT, FITTED_COLOR)):
-            table = _hidden("vtkMRMLTableNode", f"QMRI signal, {name}")
-            series = _hidden("vtkMRMLPlotSeriesNode", name)
-            series.SetAndObserveTableNodeID(table.GetID())
-            series.SetXColumnName(X)
-            series.SetYColumnName(name)
-            series.SetPlotType(series.PlotTypeScatter)
-            series.SetColor(*color)
-            series.SetLineStyle(series.LineStyleNone if name == SAMPLES else series.LineStyleSolid)
-            series.SetMarkerStyle(series.MarkerStyleCircle if name == SAMPLES else series.MarkerStyleNone)
-            chart.AddAndObservePlotSeriesNodeID(series.GetID())
-            self._chart[name] = table
-        view = _hidden("vtkMRMLPlotViewNode", "QMRI signal")
-        view.SetPlotChartNodeID(chart.GetID())
-        if self._plot_view is None:  # no plugin of Qt Designer makes it, and without a plot none is needed
-            self._plot_view = slicer.qMRMLPlotView()
-            self._plot_view.setMRMLScene(slicer.mrmlScene)
-            self._ui.plotHolder.layout().addWidget(self._plot_view)
-        self._plot_view.setMRMLPlotViewNode(view)
-        self._chart["chart"] = chart
-        return self._chart
-
-
-def _hidden(kind, name):
-    node = slicer.mrmlScene.CreateNodeByClass(kind)
-    node.UnRegister(None)
-    node.SetName(name)
-    node.SetHideFromEditors(True)
-    node.SetSaveWithScene(False)
-    if kind == "vtkMRMLPlotViewNode":
-        node.SetSingletonTag("QMRIEstimation")
-    return slicer.mrmlScene.AddNode(node)
-
-
-def _fill(table, x, y):
-    name = table.GetName().rpartition(", ")[2]
-    was_modifying = table.StartModify()
-    table.RemoveAllColumns()
-    for title, values in ((X, x), (name, y)):
-        column = vtk.vtkDoubleArray()
-        column.SetName(title)
-        for value in values:
-            column.InsertNextValue(float(value))
-        table.AddColumn(column)
-    table.EndModify(was_modifying)
+        curves = {SAMPLES: (curve.x, curve.y), FIT: (curve.fit_x, curve.fit_y)}
+        self._plot_of_signal.show(curve.title, curve.x_title, _("signal"), curves)

@@ -1,0 +1,14 @@
+"""What a lesion can be called: stages and rim grades, and the colours of the stages."""
+
+STAGES = ("early active", "late active", "chronic active", "chronic inactive")
+INDETERMINATE = "indeterminate"
+STAGE_NAMES = (*STAGES, INDETERMINATE)  # label of the stage map is the index plus one
+GRADES = ("definite", "probable", "possible", "absent", "not assessable")
+PRESENT = GRADES[:2]  # what counts as a rim; "possible" soon costs specificity
+COLORS = {  # safe for colour-blind readers (Okabe M, Ito K 2008): active warm, chronic cold, indeterminate gray
+    "early active": (0.84, 0.37, 0.0),
+    "late active": (0.90, 0.62, 0.0),
+    "chronic active": (0.80, 0.47, 0.65),
+    "chronic inactive": (0.0, 0.45, 0.70),
+    INDETERMINATE: (0.6, 0.6, 0.6),
+}

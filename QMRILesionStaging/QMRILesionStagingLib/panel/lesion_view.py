@@ -1,0 +1,69 @@
+"""One lesion shown: slice views go there, its outline is filled, points of its border say where a rim was found."""
+
+import slicer
+
+from ..review import rows_of
+
+SEEN, DULL = 0.5, 0.0  # opacity of the fill of the selected lesion and of the others
+DIRECTIONS = {  # state of a point -> name, colour
+    1: ("rim found", (0.0, 0.8, 0.2)),
+    0: ("no rim", (0.9, 0.1, 0.1)),
+    -1: ("not judged", (0.6, 0.6, 0.6)),
+    -2: ("vein", (0.3, 0.5, 1.0)),
+}
+GLYPH = 1.2  # percent of the view
+
+
+class LesionView:
+    """Shows the selected lesion in all slice views; what it adds to the scene is not saved and goes with `clear`."""
+
+    def __init__(self):
+        self._points = {}
+
+    def show(self, nodes, row, directions):
+        """Go to the lesion of a row of the table; `directions` says whether points are shown."""
+        place = [float(row[f"{axis}_ras"]) for axis in "xyz"]
+        slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *place, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
+        self._fill(nodes, round(row["lesion"]))
+        self.clear()
+        if directions and "rim directions" in nodes:
+            self._mark(nodes["rim directions"], round(row["lesion"]))
+
+    def clear(self):
+        """Take the points away."""
+        for node in self._points.values():
+            if node.GetScene() is not None:
+                slicer.mrmlScene.RemoveNode(node)
+        self._points = {}
+
+    def _fill(self, nodes, lesion):
+        node = nodes.get("lesions")
+        if node is None or node.GetDisplayNode() is None:
+            return
+        display, segmentation = node.GetDisplayNode(), node.GetSegmentation()
+        for n in range(segmentation.GetNumberOfSegments()):
+            chosen = segmentation.GetNthSegment(n).GetName().startswith(f"{lesion}:")
+            display.SetSegmentOpacity2DFill(segmentation.GetNthSegmentID(n), SEEN if chosen else DULL)
+
+    def _mark(self, table, lesion):
+        rows = [row for row in rows_of(table) if round(row["lesion"]) == lesion]
+        for state, (name, color) in DIRECTIONS.items():
+            places = [(row["x"], row["y"], row["z"]) for row in rows if round(row["state"] or 0) == state]
+            if not places:
+                continue
+            node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLMarkupsFiducialNode")
+            node.UnRegister(None)
+            node.SetName(name)
+            node.SetHideFromEditors(True)
+            node.SetSaveWithScene(False)
+            node = slicer.mrmlScene.AddNode(node)
+            node.CreateDefaultDisplayNodes()
+            for place in places:
+                node.AddControlPoint(*place)
+            node.SetLocked(True)
+            shown = node.GetDisplayNode()
+            shown.SetSaveWithScene(False)
+            shown.SetSelectedColor(*color)
+            shown.SetGlyphScale(GLYPH)
+            shown.SetPointLabelsVisibility(False)
+            self._points[name] = node
