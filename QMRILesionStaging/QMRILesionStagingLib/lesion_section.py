@@ -3,6 +3,7 @@
 from QMRIEstimationLib.report.page import Html, html, join, table
 
 from .calls import GRADES, PRESENT, STAGE_NAMES
+from .lesion_cards import cards
 
 COUNTS = ("Stage", "Lesions", "Volume, ml", "With paramagnetic rim", "Rim not assessable")
 HEADER = ("Lesion", "mm", "Stage", "How sure, and why", "Rim", "Border with rim", "Enhancement")
@@ -27,6 +28,7 @@ def lesion_section(staging, given):
         Html("</p>"),
         table(header, [_row(lesion, shown) for lesion in order], numeric=(1, 5, *range(len(HEADER), len(header)))),
         Html("</section>\n"),
+        cards(staging, given) if staging.lesions else "",
     )
     return "lesions", "Lesions", body
 
@@ -50,7 +52,7 @@ def _row(lesion, shown):
     shares = (rim.coverage, rim.low, rim.high)
     coverage = None if rim.coverage is None else "{:.0f} ({:.0f}-{:.0f}) %".format(*(100 * share for share in shares))
     return (
-        Html(f'<span id="lesion-{lesion.number}">{html(lesion.number)}</span>'),
+        Html(f'<a href="#lesion-{lesion.number}">{html(lesion.number)}</a>'),
         f"{lesion.diameter:.1f}",
         name,
         stage.verdict,

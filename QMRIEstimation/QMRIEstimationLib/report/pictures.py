@@ -114,12 +114,13 @@ def plane_position(view, cut, name, shape):
     return f"{letter} {abs(value):.0f} mm"
 
 
-def slice_picture(index, table, view, cut, name, *, outline=None, scale=PIXELS_PER_MM):
+def slice_picture(index, table, view, cut, name, *, outline=None, scale=PIXELS_PER_MM, room=LETTER_ROOM):
     """A slice with right aspect and letters: PIL image.
 
     Args:
         index: uint8 [k, j, i], entries of `table` (uint8 [256, 3]), as `colors.table_index` gives them.
         name: axial, coronal or sagittal. outline: bool [k, j, i], drawn as a line. scale: pixels per mm.
+        room: mm of black around it, where the letters stand.
     """
     rows, columns = (view.spacing[axis] for axis in range(3) if axis != _NORMAL[name])
     colors = table[plane(index, view, cut, name)]
@@ -132,7 +133,12 @@ def slice_picture(index, table, view, cut, name, *, outline=None, scale=PIXELS_P
         line = edge(inside)
         pixels[line | edge(inside & ~line)] = OUTLINE
         image = Image.fromarray(pixels)
-    return _lettered(image, LETTERS[name], max(round(LETTER_ROOM * scale), 16))
+    return _lettered(image, LETTERS[name], letter_room(room, scale))
+
+
+def letter_room(room, scale):
+    """Pixels of black around a slice: those of `room` (mm), and enough to read a letter."""
+    return max(round(room * scale), 16)
 
 
 def edge(inside):

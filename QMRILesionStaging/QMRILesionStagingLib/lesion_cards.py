@@ -1,0 +1,143 @@
+"""One card a lesion for the report: three planes of each map with border and rim, the profiles, and the reasons."""
+
+import numpy as np
+from PIL import ImageDraw
+from QMRIEstimationLib.colors import table_index
+from QMRIEstimationLib.display import display_of
+from QMRIEstimationLib.report.page import Html, html, join
+from QMRIEstimationLib.report.pictures import (
+    LETTERS,
+    Cut,
+    data_uri,
+    letter_room,
+    plane_position,
+    slice_picture,
+    view_of,
+)
+
+from .profile_chart import profile_chart
+
+SHOWN = ("Chi", "R2star", "R1")  # maps of a card, those that there are
+HALF = 16.0  # mm from the centre of the lesion to the edge of a picture
+SCALE = 3.5  # pixels a mm
+ROOM = 4.6  # mm of black around a picture
+NEAR = 0.75  # of the distance of slices: points of the border that are drawn
+DOTS = {1: (20, 200, 60), 0: (225, 40, 40), -1: (150, 150, 150), -2: (80, 130, 255)}  # as in the panel of Slicer
+DOT = 1.1  # pixels, radius
+AGENT = "after gadolinium"
+LEGEND = "Dots on the border in QSM: green rim found, red none, gray not judged, blue vein."
+
+
+def cards(staging, given):
+    """Html of the cards of all lesions, largest first. given: staging.StagingInput."""
+    pictures = _Pictures(staging, given)
+    order = sorted(staging.lesions, key=lambda lesion: -lesion.volume)
+    return join(
+        Html('<section id="lesion-cards"><h2>Lesion by lesion</h2><p class="soft">'),
+        LEGEND,
+        Html("</p>"),
+        *(_card(lesion, pictures) for lesion in order),
+        Html("</section>\n"),
+    )
+
+
+def _card(lesion, pictures):
+    stage, rim = lesion.stage, lesion.rim
+    facts = (
+        f"{lesion.volume:.0f} mm³, {lesion.longest:.1f} mm long",
+        f"rim {rim.grade}" + (f" ({100 * rim.coverage:.0f} % of the border)" if rim.coverage is not None else ""),
+        f"enhancement {lesion.enhancement.pattern}",
+        _place(lesion.centre),
+    )
+    charts = [
+        profile_chart(lesion.profiles[name], display_of(name)) for name in ("Chi", "R2star") if name in lesion.profiles
+    ]
+    sentences = [stage.reason, f"Rim: {rim.reason}." if rim.reason else ""]
+    sentences += [f"Enhancement: {lesion.enhancement.reason}."] if lesion.enhancement.reason else []
+    return join(
+        Html(f'<article class="map" id="lesion-{lesion.number}"><h3>'),
+        f"Lesion {lesion.number}: {stage.stage}",
+        Html('</h3><p class="soft">'),
+        "; ".join(facts),
+        Html("</p>"),
+        pictures.of(lesion),
+        Html('<div class="pair">' + "".join(f"<div>{chart}</div>" for chart in charts) + "</div>"),
+        *(join(Html("<p>"), sentence, Html("</p>")) for sentence in sentences if sentence),
+        Html("</article>\n"),
+    )
+
+
+def _place(ras):
+    """`R 35, A 6, S 19 mm`"""
+    letters = (letter[int(value < 0)] for letter, value in zip(("RL", "AP", "SI"), ras, strict=True))
+    return ", ".join(f"{letter} {abs(value):.0f}" for letter, value in zip(letters, ras, strict=True)) + " mm"
+
+
+class _Pictures:
+    """Pictures of the surroundings of lesions; colours of a whole map are looked up once."""
+
+    def __init__(self, staging, given):
+        self.labels, self.geometry = staging.labels, given.geometry
+        self.view = view_of(given.geometry)
+        self.shape = tuple(self.labels.shape[axis] for axis in self.view.axes)
+        self.images = []
+        for name in SHOWN:
+            if name in given.maps:
+                result, display = given.maps[name], display_of(name, given.field_strength)
+                index = table_index(result.values, result.valid, display.window)
+                self.images.append((display.title, index, display.table, name == "Chi"))
+        if given.after is not None:
+            high = float(np.percentile(given.after[given.brain], 99.5)) if given.brain.any() else 1.0
+            index = table_index(given.after, given.brain, (0.0, high or 1.0))
+            self.images.append((AGENT, index, display_of("PD").table, False))
+
+    def of(self, lesion):
+        """Html of three planes of each image."""
+        cut = self._cut(lesion.centre)
+        figures, outline = [], self.labels == lesion.number
+        for title, index, table, marked in self.images:
+            for plane in LETTERS:
+                dots = marked and lesion.rim.points is not None
+                line = None if dots else outline  # both together would hide the rim
+                picture = slice_picture(index, table, self.view, cut, plane, outline=line, scale=SCALE, room=ROOM)
+                if dots:
+                    self._mark(picture, cut, plane, lesion.rim)
+                where = f"{title}, {plane} {plane_position(self.view, cut, plane, self.labels.shape)}"
+                size = f'width="{picture.width}" height="{picture.height}"'
+                alt = html(f"lesion {lesion.number}, {where}")
+                figures.append(
+                    f'<figure style="flex: none; width: {picture.width}px"><img src="{data_uri(picture)}" {size} '
+                    f'alt="{alt}"><figcaption>{html(where)}</figcaption></figure>'
+                )
+        return Html(f'<div class="tiles small">{"".join(figures)}</div>\n')
+
+    def _turned(self, ras):
+        """Index in the turned array of points in RAS [n, 3]."""
+        matrix = self.geometry.ijk_to_ras
+        kji = np.linalg.solve(matrix[:3, :3], (np.atleast_2d(ras) - matrix[:3, 3]).T).T[:, ::-1]
+        along = [
+            size - 1 - kji[:, axis] if flip else kji[:, axis]
+            for axis, flip, size in zip(self.view.axes, self.view.flips, self.shape, strict=True)
+        ]
+        return np.stack(along, axis=1)
+
+    def _cut(self, centre):
+        places = zip(self._turned(centre)[0], self.shape, strict=True)
+        middle = [int(np.clip(round(place), 0, size - 1)) for place, size in places]
+        half = [round(HALF / spacing) for spacing in self.view.spacing]
+        box = [slice(max(m - h, 0), min(m + h + 1, size)) for m, h, size in zip(middle, half, self.shape, strict=True)]
+        return Cut(tuple(middle), tuple(box))
+
+    def _mark(self, picture, cut, plane, rim):
+        """Draw the points of the border that lie in a plane."""
+        normal = list(LETTERS).index(plane)  # axial cuts superior, coronal anterior, sagittal right
+        down, across = (axis for axis in range(3) if axis != normal)
+        room = letter_room(ROOM, SCALE)
+        turned, draw = self._turned(rim.points), ImageDraw.Draw(picture)
+        here = np.abs(turned[:, normal] - cut.center[normal]) <= NEAR
+        for point, state in zip(turned[here], rim.state[here], strict=True):
+            x, y = (
+                room + (point[axis] - cut.box[axis].start + 0.5) * self.view.spacing[axis] * SCALE
+                for axis in (across, down)
+            )
+            draw.ellipse((x - DOT, y - DOT, x + DOT, y + DOT), fill=DOTS[int(state)])
