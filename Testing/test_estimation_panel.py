@@ -84,16 +84,6 @@ def array(name):
     return slicer.util.arrayFromVolume(slicer.util.getNode(name))
 
 
-def test_the_panel_opens_without_the_packages_that_apply_installs():
-    code = (
-        "import sys; sys.path[:0] = sys.argv[1:]; import slicerhost; slicerhost.start();"
-        "slicerhost.load_module(sys.argv[2] + '/QMRIEstimation.py').widgetRepresentation().enter();"
-        "found = {'numba', 'nibabel', 'scipy', 'SimpleITK', 'pydicom'} & set(sys.modules); assert not found, found"
-    )
-    paths = [str(REPOSITORY / folder) for folder in ("Testing", "QMRIEstimation", "QMRILesionStaging")]
-    subprocess.run([sys.executable, "-c", code, *paths], check=True, timeout=120)
-
-
 def test_the_module_can_be_reloaded_with_its_library():
     """In a process of its own, because every other test would be left with the old library."""
     code = (

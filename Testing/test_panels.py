@@ -32,6 +32,19 @@ def test_a_panel_shows_itself(panel, tmp_path, name):
         assert picture.width >= 440 and picture.height > 200 and len(colors) > 20
 
 
+@pytest.mark.parametrize("name", MODULES)
+def test_a_panel_opens_without_the_packages_that_are_installed_when_it_is_used(name):
+    """In a process of its own, which has imported nothing yet."""
+    code = (
+        "import sys; sys.path[:0] = sys.argv[2:]; import slicerhost; slicerhost.start();"
+        "slicerhost.load_module(sys.argv[1]).widgetRepresentation().enter();"
+        "found = {'numba', 'nibabel', 'scipy', 'SimpleITK', 'pydicom'} & set(sys.modules); assert not found, found"
+    )
+    paths = [str(REPOSITORY / folder) for folder in ("Testing", *MODULES)]
+    command = [sys.executable, "-c", code, str(REPOSITORY / name / f"{name}.py"), *paths]
+    subprocess.run(command, check=True, timeout=120)
+
+
 def test_the_self_tests_run_as_slicer_runs_them(host, modules):
     for name in MODULES:
         host.selfTests[name]()

@@ -1,8 +1,7 @@
 """One lesion shown: slice views go there, its outline is filled, points of its border say where a rim was found."""
 
 import slicer
-
-from ..review import rows_of
+import vtk
 
 SEEN, DULL = 0.5, 0.0  # opacity of the fill of the selected lesion and of the others
 DIRECTIONS = {  # state of a point -> name, colour
@@ -25,9 +24,10 @@ class LesionView:
         place = [float(row[f"{axis}_ras"]) for axis in "xyz"]
         slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *place, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
         self._fill(nodes, round(row["lesion"]))
-        self.clear()
         if directions and "rim directions" in nodes:
             self._mark(nodes["rim directions"], round(row["lesion"]))
+        else:
+            self.clear()
 
     def clear(self):
         """Take the points away."""
@@ -46,24 +46,36 @@ class LesionView:
             display.SetSegmentOpacity2DFill(segmentation.GetNthSegmentID(n), SEEN if chosen else DULL)
 
     def _mark(self, table, lesion):
-        rows = [row for row in rows_of(table) if round(row["lesion"]) == lesion]
-        for state, (name, color) in DIRECTIONS.items():
-            places = [(row["x"], row["y"], row["z"]) for row in rows if round(row["state"] or 0) == state]
-            if not places:
-                continue
-            node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLMarkupsFiducialNode")
-            node.UnRegister(None)
-            node.SetName(name)
-            node.SetHideFromEditors(True)
-            node.SetSaveWithScene(False)
-            node = slicer.mrmlScene.AddNode(node)
-            node.CreateDefaultDisplayNodes()
-            for place in places:
-                node.AddControlPoint(*place)
-            node.SetLocked(True)
-            shown = node.GetDisplayNode()
-            shown.SetSaveWithScene(False)
-            shown.SetSelectedColor(*color)
-            shown.SetGlyphScale(GLYPH)
-            shown.SetPointLabelsVisibility(False)
-            self._points[name] = node
+        import numpy as np
+
+        number, x, y, z, state = (
+            slicer.util.arrayFromTableColumn(table, name) for name in ("lesion", "x", "y", "z", "state")
+        )
+        places = np.stack([x, y, z], axis=1)
+        for which in DIRECTIONS:
+            points = vtk.vtkPoints()
+            for place in places[(number == lesion) & (state == which)]:
+                points.InsertNextPoint(place)
+            self._node(which).SetControlPointPositionsWorld(points)
+
+    def _node(self, which):
+        """Points of one state, made once a scene: going on to the next lesion only moves them."""
+        name, color = DIRECTIONS[which]
+        node = self._points.get(name)
+        if node is not None and node.GetScene() is not None:
+            return node
+        node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLMarkupsFiducialNode")
+        node.UnRegister(None)
+        node.SetName(name)
+        node.SetHideFromEditors(True)
+        node.SetSaveWithScene(False)
+        node = slicer.mrmlScene.AddNode(node)
+        node.CreateDefaultDisplayNodes()
+        node.SetLocked(True)
+        shown = node.GetDisplayNode()
+        shown.SetSaveWithScene(False)
+        shown.SetSelectedColor(*color)
+        shown.SetGlyphScale(GLYPH)
+        shown.SetPointLabelsVisibility(False)
+        self._points[name] = node
+        return node
