@@ -162,8 +162,11 @@ def test_an_image_that_is_deleted_leaves_the_table(ui, host):
     assert ui.imagesTable.rowCount == 0 and "There is no image" in ui.applyButton.toolTip
 
 
-def test_add_all_takes_scans_and_leaves_masks_and_results(ui, host):
-    add_magnitude()
+def test_add_all_takes_scans_and_leaves_masks_results_and_what_shows_a_sequence(ui, host):
+    sequence = add_magnitude()
+    browser = host.mrmlScene.AddNode(host.vtkMRMLSequenceBrowserNode())
+    browser.AddSynchronizedSequenceNode(sequence)
+    browser.AddProxyNode(add_volume(np.ones((4, 4, 4), np.float32), "proxy", np.eye(4)), sequence, False)
     host.util.addVolumeFromArray(np.ones((4, 4, 4), np.int16), name="m", nodeClassName="vtkMRMLLabelMapVolumeNode")
     add_volume(np.ones((4, 4, 4), np.float32), "old map", np.eye(4)).SetAttribute("qMRI.Output", "x/R1")
     ui.addAllButton.click()

@@ -87,6 +87,15 @@ def test_apply_says_what_is_missing(ui):
     assert "One T1-weighted image alone" in ui.applyButton.toolTip and not ui.applyButton.enabled
 
 
+def test_maps_of_two_subjects_are_refused(ui):
+    import slicer
+
+    ui.fillButton.click()
+    slicer.util.getNode("sub-01 R1").SetAttribute("qMRI.Output", "sub-02/R1")
+    ui.readerLineEdit.text = "AB"  # any change brings the panel up to date
+    assert "those of sub-01 and sub-02" in ui.applyButton.toolTip and not ui.applyButton.enabled
+
+
 def test_maps_lesions_and_labels_are_taken_in_one_step(ui):
     assert ui.resultsComboBox.currentText == "sub-01"
     ui.fillButton.click()

@@ -2,10 +2,15 @@
 
 import slicer
 from QMRIEstimationLib.scene.attributes import PREFIX
-from QMRIEstimationLib.scene.record import results_in
+from QMRIEstimationLib.scene.record import OUTPUT, results_in
 
 MAPS = {"chi": "Chi", "r2star": "R2star", "r1": "R1", "r2": "R2", "pd": "PD"}  # parameter -> key of the result
 SCANS = {"before": "T1-weighted", "after": "T1-weighted after gadolinium"}  # parameter -> use of the image
+
+
+def subject_of(node):
+    """Subject and visit that a map of QMRI Estimation belongs to; empty for any other node and for None."""
+    return (node.GetAttribute(OUTPUT) or "").rpartition("/")[0] if node is not None else ""
 
 
 def fill(parameters, scene, folder):

@@ -130,7 +130,8 @@ class EstimationPanel:
     def addAll(self, checked=False):
         kinds = ("vtkMRMLScalarVolumeNode", "vtkMRMLSequenceNode")
         nodes = [node for kind in kinds for node in slicer.util.getNodesByClass(kind)]
-        self._add([node for node in nodes if _is_image(node)])
+        shown = _proxies()  # a volume that shows one image of a sequence is no image of its own
+        self._add([node for node in nodes if _is_image(node) and node.GetID() not in shown])
 
     def remove(self, checked=False):
         gone = {node.GetID() for node in self.images.selected()}
@@ -303,8 +304,19 @@ class _Reported:
         return self._display.__exit__(kind, error, traceback)
 
 
+def _proxies():
+    """IDs of the volumes through which sequences are seen."""
+    found = set()
+    for browser in slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode"):
+        for sequence in slicer.util.getNodesByClass("vtkMRMLSequenceNode"):
+            proxy = browser.GetProxyNode(sequence)
+            found |= {proxy.GetID()} if proxy is not None else set()
+    return found
+
+
 def _is_image(node):
-    """Whether a node of the scene may be a scan: no label map, no result, not hidden."""
-    if node.IsA("vtkMRMLLabelMapVolumeNode") or node.GetHideFromEditors() or node.GetAttribute(PREFIX + "Output"):
+    """Whether a node of the scene may be a scan: no label map, no colours, no result, not hidden."""
+    other = node.IsA("vtkMRMLLabelMapVolumeNode") or node.IsA("vtkMRMLVectorVolumeNode")
+    if other or node.GetHideFromEditors() or node.GetAttribute(PREFIX + "Output"):
         return False
     return acquisition_of(node).frames > 0

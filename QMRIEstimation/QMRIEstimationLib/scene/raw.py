@@ -25,6 +25,7 @@ from .drawings import array_of, drawn, geometry_of, tissue
 from .sources import file_of
 from .uses import BALANCED, FA, INCREMENT, PARTS, SPOILED, TE, TR, USES
 
+SEQUENCES = {SPOILED: "SPGR", BALANCED: "SSFP"}
 LABEL = re.compile("[A-Za-z0-9]+")
 
 
@@ -169,10 +170,8 @@ def _place(raw):
 def _write(stem, frame, field_strength):
     header = {name: value for name, value in frame.header.items() if name not in ("Part", "RepetitionTime")}
     fields = header | frame.values
-    if frame.use.title == SPOILED and not fields.get("PulseSequenceType"):
-        fields["PulseSequenceType"] = "SPGR"
-    if frame.use.title == BALANCED:
-        fields["PulseSequenceType"] = "SSFP"
+    if frame.use.title in SEQUENCES:  # the user's choice wins over the header
+        fields["PulseSequenceType"] = SEQUENCES[frame.use.title]
     if field_strength:
         fields["MagneticFieldStrength"] = field_strength
     units = frame.volume.GetVoxelValueUnits()

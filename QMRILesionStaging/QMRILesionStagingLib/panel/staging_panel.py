@@ -7,7 +7,7 @@ from QMRIEstimationLib.scene.record import results_in
 from slicer.i18n import tr as _
 
 from ..calls import GRADES, STAGE_NAMES
-from ..mrml_fill import MAPS, fill
+from ..mrml_fill import MAPS, fill, subject_of
 from ..mrml_record import staging_in
 from ..review import override, rows_of
 from .lesion_view import LesionView
@@ -162,6 +162,11 @@ class StagingPanel:
     def _problem(self):
         if not any(getattr(self._parameters, name) for name in MAPS):
             return _("No map is selected; select one, or take those of QMRI Estimation.")
+        subjects = {subject_of(getattr(self._parameters, name)) for name in MAPS} - {""}
+        if len(subjects) > 1:
+            return _("The maps are those of {names}; select maps of one subject and visit.").format(
+                names=_(" and ").join(sorted(subjects))
+            )
         if self._parameters.lesions is None:
             return _("No lesions are selected; select a mask, labels or a segmentation.")
         if (self._parameters.before is None) != (self._parameters.after is None):
