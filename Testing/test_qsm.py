@@ -405,6 +405,7 @@ def test_chi_is_finite_and_zero_where_not_valid(iron_head):
     assert (result.sd[result.valid] > 0).all()
 
 
+@pytest.mark.slow
 def test_bits_do_not_depend_on_threads(iron_head, threads):
     results = []
     for count in (1, 2, 3):

@@ -155,6 +155,7 @@ def test_off_resonance_of_bssfp_is_the_total_field_wrapped(patient, made):
     assert abs(np.median(difference)) < 0.2
 
 
+@pytest.mark.slow
 def test_scans_that_cannot_be_brought_together_cost_only_their_own_map(patient, tmp_path, monkeypatch, capsys):
     def refuse(scans, *_):
         raise Misaligned(f"{scans[0][0]}: cannot be aligned.")
@@ -178,11 +179,11 @@ SENTENCES = {
 @pytest.mark.parametrize(
     ("pattern", "broken", "lost"),
     [
-        ("anat/*bssfpPC90_flip-2*", "another head", {"R2"}),
-        ("anat/*bssfpPC90_flip-2*", "empty", {"R2"}),
+        pytest.param("anat/*bssfpPC90_flip-2*", "another head", {"R2"}, marks=pytest.mark.slow),
+        pytest.param("anat/*bssfpPC90_flip-2*", "empty", {"R2"}, marks=pytest.mark.slow),
         ("anat/*bssfp*", "four slices", {"R2"}),
         ("anat/*bssfpPC90_flip-1*", "four slices", {"R2"}),
-        ("fmap/*body_RB1COR", "another head", {"PD"}),
+        pytest.param("fmap/*body_RB1COR", "another head", {"PD"}, marks=pytest.mark.slow),
         ("fmap/*TB1AFI", "empty", {"R1", "R2", "PD"}),
         ("anat/*_flip-1_VFA", "four slices", {"R1", "R2", "PD"}),
     ],
