@@ -56,7 +56,7 @@ def test_a_cancelled_run_leaves_no_process_and_nothing_half_made(tmp_path):
         time.sleep(0.02)
         assert time.monotonic() < end
     run.cancel()
-    assert run.cancelled and not run.running and run.error.startswith("Cancelled")
+    assert run.cancelled and not run.running and run.error == "cancelled by the user"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="processes of Windows are killed otherwise")

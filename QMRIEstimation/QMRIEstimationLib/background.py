@@ -86,7 +86,7 @@ class BackgroundRun:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        self.error = "Cancelled; the scene was not changed."
+        self.error = "cancelled by the user"
 
     def _read_log(self):
         if not self._log.is_file():

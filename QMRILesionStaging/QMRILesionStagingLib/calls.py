@@ -1,4 +1,4 @@
-"""What a lesion can be called: stages and rim grades, and the colours of the stages."""
+"""What a lesion and a point of its border can be called, and in which colours that is shown."""
 
 STAGES = ("early active", "late active", "chronic active", "chronic inactive")
 INDETERMINATE = "indeterminate"
@@ -11,4 +11,10 @@ COLORS = {  # safe for colour-blind readers (Okabe M, Ito K 2008): active warm, 
     "chronic active": (0.80, 0.47, 0.65),
     "chronic inactive": (0.0, 0.45, 0.70),
     INDETERMINATE: (0.6, 0.6, 0.6),
+}
+DIRECTIONS = {  # state of a point of the border -> what it is called, and its colour
+    1: ("rim found", (0.08, 0.78, 0.24)),
+    0: ("no rim", (0.88, 0.16, 0.16)),
+    -1: ("not judged", (0.6, 0.6, 0.6)),
+    -2: ("vein", (0.3, 0.5, 1.0)),
 }

@@ -15,6 +15,7 @@ from QMRIEstimationLib.report.pictures import (
     view_of,
 )
 
+from .calls import DIRECTIONS
 from .profile_chart import profile_chart
 
 SHOWN = ("Chi", "R2star", "R1")  # maps of a card, those that there are
@@ -22,7 +23,7 @@ HALF = 16.0  # mm from the centre of the lesion to the edge of a picture
 SCALE = 3.5  # pixels a mm
 ROOM = 4.6  # mm of black around a picture
 NEAR = 0.75  # of the distance of slices: points of the border that are drawn
-DOTS = {1: (20, 200, 60), 0: (225, 40, 40), -1: (150, 150, 150), -2: (80, 130, 255)}  # as in the panel of Slicer
+DOTS = {state: tuple(round(255 * c) for c in color) for state, (_, color) in DIRECTIONS.items()}
 DOT = 1.1  # pixels, radius
 AGENT = "after gadolinium"
 LEGEND = "Dots on the border in QSM: green rim found, red none, gray not judged, blue vein."

@@ -149,10 +149,10 @@ class EstimationPanel:
         self._copy("settings_text", _("The settings are in the clipboard."))
 
     def exportNifti(self, checked=False):
-        self._export("export_nifti")
+        self._export(lambda export, results, folder: export.export_nifti(results, folder))
 
     def exportDicom(self, checked=False):
-        self._export("export_dicom")
+        self._export(lambda export, results, folder: export.export_dicom(results, folder, self.images.nodes))
 
     def showSideBySide(self, shown):
         if shown:
@@ -269,14 +269,14 @@ class EstimationPanel:
             qt.QApplication.clipboard().setText(getattr(run, what)(self._request()))
             self.ui.statusLabel.text = text
 
-    def _export(self, how):
+    def _export(self, write):
         with self._reported(_("The maps could not be exported.")):
             self._install()
             from ..scene import export
 
             if not self._parameters.outputFolder:
                 raise InputError(_("No folder is chosen; enter one under 'Keep files in'."))
-            count = getattr(export, how)(self._results(), Path(self._parameters.outputFolder), self.images.nodes)
+            count = write(export, self._results(), Path(self._parameters.outputFolder))
             self.ui.statusLabel.text = _("{count} files were written.").format(count=count)
 
     def _progress(self, fraction, text):

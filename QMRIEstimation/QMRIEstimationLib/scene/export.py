@@ -15,11 +15,11 @@ from .record import MAPS, OUTPUT, QUALITY, SD
 NOT_IN_FILES = ("Settings", "SoftwareVersion")  # of the record; the log of a run has them
 
 
-def export_nifti(results, folder, images=()):
+def export_nifti(results, folder):
     """Write maps, SDs and qualities below `folder/<subject>/anat`, in the names of the contract.
 
     Args:
-        results: key -> node. folder: made where it does not exist. images: not looked at.
+        results: key -> node. folder: made where it does not exist.
     Returns:
         Number of images written.
     Raises:

@@ -156,7 +156,7 @@ def _flips(use, samples, values):
 
 
 def _cycles(use, samples, values):
-    """Signal over the phase increment at each flip angle; the off-resonance that fits best is taken (Freeman 1971)."""
+    """Signal over the phase increment at each flip angle; the off-resonance that fits best is taken."""
     r1, r2, b1 = values.get("R1", math.nan), values.get("R2", math.nan), _b1(values)
     for degrees in sorted({frame[FA] for frame, _ in samples}):
         chosen = [(frame, y) for frame, y in samples if frame[FA] == degrees]
@@ -164,11 +164,14 @@ def _cycles(use, samples, values):
         e1, e2 = math.exp(-r1 * tr), math.exp(-r2 * tr)
         x, y = np.array([frame[INCREMENT] for frame, _ in chosen]), np.array([value for _, value in chosen])
 
-        def magnitude(increment, offset, e1=e1, e2=e2, angle=angle):
+        # numba, which is there once there are maps, must not be needed to open the panel
+        from ..relaxometry.bssfp_steady import steady_amplitude
+
+        amplitude, b = steady_amplitude(e1, e2, math.sin(angle), math.cos(angle))
+
+        def magnitude(increment, offset, amplitude=amplitude, a=e2, b=b):
             turn = np.deg2rad(increment) + offset
-            below = (1 - e1 * math.cos(angle)) * (1 - e2 * np.cos(turn))
-            below = below - e2 * (e1 - math.cos(angle)) * (e2 - np.cos(turn))
-            return np.abs((1 - e1) * math.sin(angle) * (1 - e2 * np.exp(-1j * turn)) / below)
+            return np.abs(amplitude * (1 - a * np.exp(-1j * turn)) / (1 - b * np.cos(turn)))
 
         offsets = np.linspace(0, 2 * np.pi, PHASES, endpoint=False)
         misfits = [_misfit(y, magnitude(x, offset)) for offset in offsets]

@@ -3,13 +3,9 @@
 import slicer
 import vtk
 
+from ..calls import DIRECTIONS
+
 SEEN, DULL = 0.5, 0.0  # opacity of the fill of the selected lesion and of the others
-DIRECTIONS = {  # state of a point -> name, colour
-    1: ("rim found", (0.0, 0.8, 0.2)),
-    0: ("no rim", (0.9, 0.1, 0.1)),
-    -1: ("not judged", (0.6, 0.6, 0.6)),
-    -2: ("vein", (0.3, 0.5, 1.0)),
-}
 GLYPH = 1.2  # percent of the view
 
 
