@@ -56,7 +56,7 @@ def _card(lesion, pictures):
     sentences = [stage.reason, f"Rim: {rim.reason}." if rim.reason else ""]
     sentences += [f"Enhancement: {lesion.enhancement.reason}."] if lesion.enhancement.reason else []
     return join(
-        Html(f'<article class="map" id="lesion-{lesion.number}"><h3>'),
+        Html(f'<article class="map lesion" id="lesion-{lesion.number}"><h3>'),
         f"Lesion {lesion.number}: {stage.stage}",
         Html('</h3><p class="soft">'),
         "; ".join(facts),

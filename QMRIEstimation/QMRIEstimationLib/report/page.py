@@ -56,6 +56,10 @@ footer { margin-top: 2.5rem; padding-top: .6rem; border-top: 1px solid var(--lin
   @page { size: A4; margin: 14mm; }
   body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; }
   h2, h3, summary { break-after: avoid; } .tiles, .bar, .map, .pair > div, tr, svg, .notes { break-inside: avoid; }
+  .wide { overflow: visible; } table { font-size: 7.5pt; } th, td { padding: .15rem .35rem .15rem 0; }
+  .lesion .tiles figure { width: 14.2% !important; } .lesion .pair { grid-template-columns: 1fr 1fr; }
+  .lesion svg { max-height: 28mm; } .lesion p { margin: .1rem 0; font-size: 8pt; line-height: 1.3; }
+  .lesion figcaption { font-size: 5.5pt; line-height: 1.1; } .lesion h3 { margin: .5rem 0 .1rem; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """
