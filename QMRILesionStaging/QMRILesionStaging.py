@@ -194,7 +194,7 @@ class QMRILesionStagingLogic(ScriptedLoadableModuleLogic):
 
         Args:
             chi, r2star, r1, r2, pd: scalar volumes of the maps, None where there is none.
-            lesions: label map, volume or segmentation; see QMRILesionStagingLib.mrml_input.
+            lesions: label map, volume or segmentation; see QMRILesionStagingLib.scene.given.
             tissue: label map with a colour table that names white and gray matter and fluid, or None.
             before, after: T1-weighted volumes (or R1 maps) before and after gadolinium, or None.
             enhancing: mask or segmentation of enhancement that was drawn, which counts instead of images; or None.
@@ -207,16 +207,21 @@ class QMRILesionStagingLogic(ScriptedLoadableModuleLogic):
             InputError: the nodes do not allow it. Cancelled. After any error the scene is as it was.
         """
         from QMRIEstimationLib.errors import check_cancelled
-        from QMRILesionStagingLib.mrml_input import staging_input_from_nodes
-        from QMRILesionStagingLib.mrml_results import add_staging
         from QMRILesionStagingLib.options import StagingOptions
+        from QMRILesionStagingLib.scene.case import remember
+        from QMRILesionStagingLib.scene.given import staging_input_from_nodes
+        from QMRILesionStagingLib.scene.results import add_staging
         from QMRILesionStagingLib.staging import stage_lesions
 
         maps = {"Chi": chi, "R2star": r2star, "R1": r1, "R2": r2, "PD": pd}
         given, notes = staging_input_from_nodes(maps, lesions, tissue, before, after, enhancing, fieldStrength)
-        staging = stage_lesions(given, options or StagingOptions(), progress, cancelled)
+        options = options or StagingOptions()
+        staging = stage_lesions(given, options, progress, cancelled)
         check_cancelled(cancelled)
         nodes = add_staging(staging, given, lesions.GetScene(), lesions.GetName())
+        images = {"tissue": tissue, "before": before, "after": after, "enhancing": enhancing}
+        inputs = {"chi": chi, "r2star": r2star, "r1": r1, "r2": r2, "pd": pd, "lesions": lesions, **images}
+        remember(nodes["table"], inputs, fieldStrength, options)
         for note in (*notes, *staging.notes):
             logging.info(note)
         return nodes
@@ -231,7 +236,8 @@ class QMRILesionStagingTest(ScriptedLoadableModuleTest):
     def test_aLesionIsStagedAndReviewed(self):
         """A bright ball in white matter becomes one lesion of the table, whose call a reader changes."""
         import numpy as np
-        from QMRILesionStagingLib.review import override, rows_of
+        from QMRILesionStagingLib.scene.review import override
+        from QMRILesionStagingLib.scene.tables import rows_of
 
         k, j, i = np.ogrid[:40, :40, :40]
         inside = (k - 20) ** 2 + (j - 20) ** 2 + (i - 20) ** 2 < 16

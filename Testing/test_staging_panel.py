@@ -3,12 +3,8 @@
 import numpy as np
 import pytest
 import slicerhost
-from lesion_maps import Canvas
-from QMRILesionStagingLib.options import RimOptions, StagingOptions
+from staging_scene import QUICK, map_node, two_lesions, volume
 
-CHRONIC = {"R1": -0.4, "R2": -4.0, "R2star": -2.0, "PD": 18.0}
-QUICK = StagingOptions(rim=RimOptions(found=0.0))
-UNITS = {"Chi": "[ppm]", "R1": "/s", "R2": "/s", "R2star": "/s", "PD": "%"}
 SELECTORS = {"Chi": "chi", "R1": "r1", "R2": "r2", "R2star": "r2star", "PD": "pd"}
 
 
@@ -19,16 +15,9 @@ def ui(panel, host, oblique_matrix, monkeypatch):
 
     slicer.vtkSlicerSegmentationsModuleLogic()  # registers the representations, as the application does
     monkeypatch.setattr("QMRILesionStagingLib.options.StagingOptions", lambda: QUICK)
-    canvas = Canvas((30, 44, 52), (1.4, 0.9, 0.8), matrix=oblique_matrix)
-    canvas.lesion((20.0, 19.0, 13.0), 11, rim=0.045, **CHRONIC)
-    canvas.lesion((20.0, 20.0, 30.0), 9, chi=0.033, **CHRONIC)
-    given = canvas.given()
+    given = two_lesions(oblique_matrix).given()
     for name, result in given.maps.items():
-        node = volume(result.values, f"sub-01 {name}", oblique_matrix)
-        node.SetAttribute("qMRI.Output", f"sub-01/{name}")
-        entry = slicer.vtkCodedEntry()
-        entry.SetValueSchemeMeaning(UNITS[name], "UCUM", name)
-        node.SetVoxelValueUnits(entry)
+        map_node(result, f"sub-01 {name}", name, oblique_matrix).SetAttribute("qMRI.Output", f"sub-01/{name}")
     volume(given.drawn.astype(np.int16), "sub-01 lesions", oblique_matrix, "vtkMRMLLabelMapVolumeNode")
     labels, names = given.tissue
     tissue = volume(labels.astype(np.int16), "sub-01 tissue", oblique_matrix, "vtkMRMLLabelMapVolumeNode")
@@ -45,15 +34,6 @@ def ui(panel, host, oblique_matrix, monkeypatch):
     yield widget.ui
     widget.panel.stop()
     slicerhost.close_views()
-
-
-def volume(values, name, matrix, kind="vtkMRMLScalarVolumeNode"):
-    import slicer
-
-    node = slicer.mrmlScene.AddNewNodeByClass(kind, name)
-    slicer.util.updateVolumeFromArray(node, values)
-    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
-    return node
 
 
 def stage(ui):
@@ -120,8 +100,8 @@ def test_a_row_brings_all_views_to_the_lesion_and_shows_reason_profile_and_direc
     manager = slicerhost.open_views()
     stage(ui)
     ui.lesionsTable.selectRow(0)
-    from QMRILesionStagingLib.mrml_record import staging_in
-    from QMRILesionStagingLib.review import rows_of
+    from QMRILesionStagingLib.scene.record import staging_in
+    from QMRILesionStagingLib.scene.tables import rows_of
 
     (nodes,) = staging_in(host.mrmlScene).values()
     found = rows_of(nodes["table"])[0]
@@ -167,8 +147,9 @@ def test_a_reader_overrides_with_name_and_reason_and_the_automatic_call_stays(ui
     choose(ui.rimComboBox, "absent")
     ui.keepButton.click()
     assert cell(ui, 0, 1) == "chronic inactive" and "was chronic active" in cell(ui, 0, 7)
-    from QMRILesionStagingLib.mrml_record import staging_in
-    from QMRILesionStagingLib.review import rows_of, segment_of
+    from QMRILesionStagingLib.scene.record import staging_in
+    from QMRILesionStagingLib.scene.segments import segment_of
+    from QMRILesionStagingLib.scene.tables import rows_of
 
     (nodes,) = staging_in(host.mrmlScene).values()
     row = rows_of(nodes["table"])[0]

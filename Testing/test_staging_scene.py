@@ -6,16 +6,11 @@ import numpy as np
 import pytest
 import slicerhost
 from conftest import REPOSITORY
-from lesion_maps import Canvas
 from QMRIEstimationLib.errors import Cancelled, InputError
 from QMRILesionStagingLib.calls import COLORS
 from QMRILesionStagingLib.lesion_table import lesion_rows
-from QMRILesionStagingLib.options import RimOptions, StagingOptions
 from QMRILesionStagingLib.staging import stage_lesions
-
-CHRONIC = {"R1": -0.4, "R2": -4.0, "R2star": -2.0, "PD": 18.0}
-QUICK = StagingOptions(rim=RimOptions(found=0.0))
-UNITS = {"Chi": "[ppm]", "R1": "/s", "R2": "/s", "R2star": "/s", "PD": "%"}
+from staging_scene import QUICK, map_node, two_lesions, volume
 
 
 @pytest.fixture
@@ -38,35 +33,17 @@ def logic(scene):
 
 @pytest.fixture
 def canvas(oblique_matrix):
-    """Two lesions on an oblique grid: one with a rim, one without."""
-    drawn = Canvas((30, 44, 52), (1.4, 0.9, 0.8), matrix=oblique_matrix)
-    drawn.lesion((20.0, 19.0, 13.0), 11, rim=0.045, **CHRONIC)
-    return drawn.lesion((20.0, 20.0, 30.0), 9, chi=0.033, **CHRONIC)
-
-
-def volume(values, name, matrix, kind="vtkMRMLScalarVolumeNode"):
-    import slicer
-
-    node = slicer.mrmlScene.AddNewNodeByClass(kind, name)
-    slicer.util.updateVolumeFromArray(node, values)
-    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
-    return node
+    return two_lesions(oblique_matrix)
 
 
 @pytest.fixture
 def nodes(scene, canvas, oblique_matrix):
     """Keyword arguments of `process` for the canvas, and its StagingInput."""
-    import slicer
-
     given = canvas.given()
     made = {}
     for name, result in given.maps.items():
-        node = volume(result.values, name, oblique_matrix)
-        unit = slicer.vtkCodedEntry()
-        unit.SetValueSchemeMeaning(UNITS[name], "UCUM", UNITS[name])
-        node.SetVoxelValueUnits(unit)
+        made[name.lower()] = map_node(result, name, name, oblique_matrix)
         volume(result.sd, f"{name} SD", oblique_matrix)
-        made[name.lower()] = node
     mask = volume(given.drawn.astype(np.uint8), "lesions", oblique_matrix, "vtkMRMLLabelMapVolumeNode")
     return made | {"lesions": mask, "fieldStrength": 3.0, "options": QUICK}, given
 
@@ -177,10 +154,10 @@ def test_maps_on_other_grids_are_brought_to_that_of_chi(logic, nodes, oblique_ma
 
 def test_images_before_and_after_or_a_drawn_mask_tell_enhancement(logic, nodes, canvas, oblique_matrix, monkeypatch):
     from QMRIEstimationLib.registration import Registration
-    from QMRILesionStagingLib import mrml_input
+    from QMRILesionStagingLib.scene import given as reading
 
     unmoved = Registration(np.eye(4), 0.0, 0.0, 0.0, 0.0, True)  # nothing in these images could be aligned
-    monkeypatch.setattr(mrml_input, "registered", lambda *_: unmoved)
+    monkeypatch.setattr(reading, "registered", lambda *_: unmoved)
     arguments, given = nodes
     assert column(logic.process(**arguments)["table"], "enhancement") == ["unknown", "unknown"]
     drawn = volume((canvas.labels() == 2).astype(np.uint8), "drawn", oblique_matrix, "vtkMRMLLabelMapVolumeNode")
@@ -223,14 +200,14 @@ def test_an_unknown_unit_is_refused_and_a_missing_one_is_told(logic, nodes, capl
 
 
 def test_an_error_or_cancelling_leaves_the_scene_as_it_was(logic, nodes, scene, monkeypatch):
-    from QMRILesionStagingLib import mrml_results
+    from QMRILesionStagingLib.scene import results
 
     arguments, _ = nodes
     before = content(scene)
     with pytest.raises(Cancelled):
         logic.process(**arguments, cancelled=lambda: True)
     assert content(scene) == before
-    monkeypatch.setattr(mrml_results, "_profiles", lambda *_: 1 / 0)
+    monkeypatch.setattr(results, "fill_profiles", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         logic.process(**arguments)
     assert content(scene) == before

@@ -109,19 +109,21 @@ class Staging:
     notes: tuple
 
 
-def stage_lesions(given, options=StagingOptions(), progress=None, cancelled=None):
+def stage_lesions(given, options=StagingOptions(), progress=None, cancelled=None, instances=None, only=None):
     """Stage every lesion.
 
     Args:
         given: StagingInput. options: StagingOptions.
         progress, cancelled: optional callbacks.
+        instances: instances.Instances that count instead of what was drawn: lesions that a reader corrected; or None.
+        only: numbers of the lesions to stage, the others are only what lies around them; None for all.
     Returns:
         Staging; lesions may be none.
     Raises:
         InputError: a map has values that its unit does not allow. Cancelled.
     """
     geometry = given.geometry
-    found = lesion_instances(given.drawn, geometry.voxel_size, options.instances)
+    found = instances or lesion_instances(given.drawn, geometry.voxel_size, options.instances)
     labels, notes = found.labels, list(found.notes)
     arrays = {name: (m.values, m.valid) for name, m in given.maps.items()}
     around = surroundings_of(labels, arrays, given.brain, geometry, given.tissue)
@@ -139,7 +141,7 @@ def stage_lesions(given, options=StagingOptions(), progress=None, cancelled=None
     if given.enhancing is None and given.before is not None and given.after is not None:
         uptake = uptake_of(given.before, given.after, normal)
     patient = _Patient(given, options, around, normal, uptake, labels)
-    crops = list(crop_lesions(labels, around, geometry.voxel_size))
+    crops = [c for c in crop_lesions(labels, around, geometry.voxel_size) if only is None or c.number in only]
     measured, lesions = [None] * len(crops), [None] * len(crops)
 
     def measure(first, last):

@@ -7,9 +7,10 @@ from QMRIEstimationLib.scene.record import results_in
 from slicer.i18n import tr as _
 
 from ..calls import GRADES, STAGE_NAMES
-from ..mrml_fill import MAPS, fill, subject_of
-from ..mrml_record import staging_in
-from ..review import override, rows_of
+from ..scene.fill import MAPS, fill, subject_of
+from ..scene.record import staging_in
+from ..scene.review import override
+from ..scene.tables import rows_of
 from .lesion_view import LesionView
 from .worklist import FILTERS, Worklist
 

@@ -4,7 +4,7 @@ import qt
 from slicer.i18n import tr as _
 
 from ..calls import INDETERMINATE, PRESENT
-from ..review import changed, rim_of_row, stage_of_row
+from ..scene.segments import changed, rim_of_row, stage_of_row
 
 LESION = 32  # qt.Qt.UserRole: the number of the lesion in the first cell of its row
 CHANGED = (255, 246, 205)

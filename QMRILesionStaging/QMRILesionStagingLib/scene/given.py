@@ -10,7 +10,7 @@ from QMRIEstimationLib.scene.attributes import PREFIX
 from QMRIEstimationLib.scene.drawings import array_of, geometry_of, segments
 from QMRIEstimationLib.scene.drawings import tissue as tissue_of
 
-from .staging import StagingInput
+from ..staging import StagingInput
 
 UNITS = {  # name of the map -> code of the unit -> factor to the engine's unit; the first is taken where none is stored
     "R1": {"/s": 1.0, "1/s": 1.0, "/ms": 1000.0},
@@ -28,7 +28,7 @@ def staging_input_from_nodes(maps, lesions, tissue=None, before=None, after=None
         maps: name (R1, R2, R2star, PD, Chi) -> scalar volume, None where there is none. Chi, else the first map, gives
             the grid. A node named as the map with " SD" is taken for its standard deviation.
         lesions: label map or scalar volume (mask, labels or probabilities), or segmentation: one segment is a mask,
-            several are one lesion each.
+            several are one lesion each; an array [k, j, i] of labels on the grid of the maps is taken as it is.
         tissue: label map with a colour table that names white matter, gray matter and fluid; or None.
         before, after: T1-weighted volumes, or maps of R1; aligned here by a rigid registration.
         enhancing: mask or segmentation of enhancement that was drawn, which counts instead; or None.
@@ -46,7 +46,7 @@ def staging_input_from_nodes(maps, lesions, tissue=None, before=None, after=None
     notes = []
     read = {name: _map(name, node, geometry, notes) for name, node in given.items()}
     brain = np.logical_or.reduce([m.valid for m in read.values()])
-    drawn = _lesions(lesions, reference, geometry, notes)
+    drawn = lesions if isinstance(lesions, np.ndarray) else _lesions(lesions, reference, geometry, notes)
     images = _aligned(before, after, read, brain, geometry, notes)
     strength = field_strength or _number(reference, "MagneticFieldStrength")
     if strength is None:
