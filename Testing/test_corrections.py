@@ -191,7 +191,7 @@ def test_a_correction_needs_name_and_reason_and_a_failure_changes_nothing(nodes,
     corrections = Corrections(nodes)
     with pytest.raises(InputError, match="needs the reader's name and a reason"):
         corrections.delete([1], "", "a vessel")
-    monkeypatch.setattr(correct, "directions", lambda *_: 1 / 0)
+    monkeypatch.setattr(correct, "direction_rows", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         corrections.split(1, "AB", "two")
     assert rows_of(nodes["table"]) == rows and "history" not in nodes

@@ -18,3 +18,18 @@ DIRECTIONS = {  # state of a point of the border -> what it is called, and its c
     -1: ("not judged", (0.6, 0.6, 0.6)),
     -2: ("vein", (0.3, 0.5, 1.0)),
 }
+
+
+def stage_of_row(row):
+    """The stage that counts of a row of the lesion table: the reader's, else the automatic one."""
+    return row.get("reader_stage") or row["stage"]
+
+
+def rim_of_row(row):
+    """The rim grade that counts."""
+    return row.get("reader_rim") or row["rim_grade"]
+
+
+def changed(row):
+    """Whether a reader called stage or rim otherwise than the automatic staging."""
+    return bool(row.get("reader_stage") or row.get("reader_rim"))

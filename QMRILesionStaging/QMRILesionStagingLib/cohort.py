@@ -9,7 +9,7 @@ from pathlib import Path
 
 from QMRIEstimationLib.errors import InputError
 from QMRIEstimationLib.io.derivatives import prefix, session_folder
-from QMRIEstimationLib.io.text import write_text
+from QMRIEstimationLib.io.text import read_table, write_text
 
 from .index_page import LESION_TABLE, index_page
 from .thumbnail import thumbnail
@@ -132,7 +132,7 @@ def _result(output_dir, subject, session, logs, problems):
         path = folder / "anat" / f"{name}_{kind}"
         if path.is_file():
             try:
-                tables[kind] = _read_tsv(path)
+                tables[kind] = read_table(path)
             except ValueError as error:
                 problems.append(f"{path.name}: {error}; it is not in the merged table, run the subject again.")
     try:
@@ -150,21 +150,6 @@ def _result(output_dir, subject, session, logs, problems):
         thumbnail=picture,
         tables=tables,
     )
-
-
-def _read_tsv(path):
-    """Rows of a TSV file as dictionaries; ValueError when it is no text or a row has not the fields of the header."""
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            lines = list(csv.reader(file, delimiter="\t"))
-    except UnicodeDecodeError:
-        raise ValueError("is not UTF-8 text") from None
-    if not lines:
-        raise ValueError("the table is empty, expected a header")
-    for number, line in enumerate(lines[1:], 2):
-        if len(line) != len(lines[0]):
-            raise ValueError(f"line {number} has {len(line)} fields, expected {len(lines[0])} as in the header")
-    return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
 
 
 def _merged(results, kind):

@@ -15,7 +15,7 @@ from QMRIEstimationLib.report.pictures import (
     view_of,
 )
 
-from .calls import DIRECTIONS
+from .calls import DIRECTIONS, changed, rim_of_row, stage_of_row
 from .profile_chart import profile_chart
 
 SHOWN = ("Chi", "R2star", "R1")  # maps of a card, those that there are
@@ -29,43 +29,50 @@ AGENT = "after gadolinium"
 LEGEND = "Dots on the border in QSM: green rim found, red none, gray not judged, blue vein."
 
 
-def cards(staging, given):
-    """Html of the cards of all lesions, largest first. given: staging.StagingInput."""
-    pictures = _Pictures(staging, given)
-    order = sorted(staging.lesions, key=lambda lesion: -lesion.volume)
+def cards(tables, given):
+    """Html of the cards of all lesions, largest first. tables: LesionTables. given: staging.StagingInput."""
+    pictures = _Pictures(tables, given)
+    order = sorted(tables.rows, key=lambda row: -row["volume_mm3"])
     return join(
         Html('<section id="lesion-cards"><h2>Lesion by lesion</h2><p class="soft">'),
         LEGEND,
         Html("</p>"),
-        *(_card(lesion, pictures) for lesion in order),
+        *(_card(row, tables.profiles, pictures) for row in order),
         Html("</section>\n"),
     )
 
 
-def _card(lesion, pictures):
-    stage, rim = lesion.stage, lesion.rim
+def _card(row, profiles, pictures):
+    number, coverage = row["lesion"], row["rim_coverage"]
     facts = (
-        f"{lesion.volume:.0f} mm³, {lesion.longest:.1f} mm long",
-        f"rim {rim.grade}" + (f" ({100 * rim.coverage:.0f} % of the border)" if rim.coverage is not None else ""),
-        f"enhancement {lesion.enhancement.pattern}",
-        _place(lesion.centre),
+        f"{row['volume_mm3']:.0f} mm³, {row['max_diameter_mm']:.1f} mm long",
+        f"rim {rim_of_row(row)}" + (f" ({100 * coverage:.0f} % of the border)" if coverage is not None else ""),
+        f"enhancement {row['enhancement']}",
+        _place([row[f"{axis}_ras"] for axis in "xyz"]),
     )
-    charts = [
-        profile_chart(lesion.profiles[name], display_of(name)) for name in ("Chi", "R2star") if name in lesion.profiles
-    ]
-    sentences = [stage.reason, f"Rim: {rim.reason}." if rim.reason else ""]
-    sentences += [f"Enhancement: {lesion.enhancement.reason}."] if lesion.enhancement.reason else []
+    own = [profile for profile in profiles if profile["lesion"] == number]
+    charts = [profile_chart([p for p in own if p["map"] == name], display_of(name)) for name in ("Chi", "R2star")]
+    sentences = [by_reader(row), row["reason"], f"Rim: {row['rim_reason']}." if row["rim_reason"] else ""]
+    sentences += [f"Enhancement: {row['enhancement_reason']}."] if row["enhancement_reason"] else []
     return join(
-        Html(f'<article class="map lesion" id="lesion-{lesion.number}"><h3>'),
-        f"Lesion {lesion.number}: {stage.stage}",
+        Html(f'<article class="map lesion" id="lesion-{number}"><h3>'),
+        f"Lesion {number}: {stage_of_row(row)}",
         Html('</h3><p class="soft">'),
         "; ".join(facts),
         Html("</p>"),
-        pictures.of(lesion),
-        Html('<div class="pair">' + "".join(f"<div>{chart}</div>" for chart in charts) + "</div>"),
+        pictures.of(row),
+        Html('<div class="pair">' + "".join(f"<div>{chart}</div>" for chart in charts if chart) + "</div>"),
         *(join(Html("<p>"), sentence, Html("</p>")) for sentence in sentences if sentence),
         Html("</article>\n"),
     )
+
+
+def by_reader(row):
+    """Who called a lesion otherwise, and why; empty where nobody did."""
+    if not changed(row):
+        return ""
+    automatic = f"automatic: {row['stage']}, rim {row['rim_grade']}"
+    return f"Called by {row['reader']} on {row['read_at']}: {row['reader_reason']} ({automatic})."
 
 
 def _place(ras):
@@ -74,11 +81,20 @@ def _place(ras):
     return ", ".join(f"{letter} {abs(value):.0f}" for letter, value in zip(letters, ras, strict=True)) + " mm"
 
 
+def _by_lesion(points):
+    """lesion -> RAS [n, 3] of the points of its border, and what they show [n]."""
+    numbers = np.array([point["lesion"] for point in points], int)
+    places = np.array([[point[axis] for axis in "xyz"] for point in points]).reshape(-1, 3)
+    states = np.array([point["state"] for point in points], int)
+    return {int(number): (places[numbers == number], states[numbers == number]) for number in np.unique(numbers)}
+
+
 class _Pictures:
     """Pictures of the surroundings of lesions; colours of a whole map are looked up once."""
 
-    def __init__(self, staging, given):
-        self.labels, self.geometry = staging.labels, given.geometry
+    def __init__(self, tables, given):
+        self.labels, self.geometry = tables.labels, given.geometry
+        self.points = _by_lesion(tables.points)
         self.view = view_of(given.geometry)
         self.shape = tuple(self.labels.shape[axis] for axis in self.view.axes)
         self.images = []
@@ -92,20 +108,21 @@ class _Pictures:
             index = table_index(given.after, given.brain, (0.0, high or 1.0))
             self.images.append((AGENT, index, display_of("PD").table, False))
 
-    def of(self, lesion):
-        """Html of three planes of each image."""
-        cut = self._cut(lesion.centre)
-        figures, outline = [], self.labels == lesion.number
+    def of(self, row):
+        """Html of three planes of each image around the lesion of a row."""
+        number = row["lesion"]
+        cut = self._cut([row[f"{axis}_ras"] for axis in "xyz"])
+        figures, outline = [], self.labels == number
         for title, index, table, marked in self.images:
             for plane in LETTERS:
-                dots = marked and lesion.rim.points is not None
+                dots = marked and number in self.points
                 line = None if dots else outline  # both together would hide the rim
                 picture = slice_picture(index, table, self.view, cut, plane, outline=line, scale=SCALE, room=ROOM)
                 if dots:
-                    self._mark(picture, cut, plane, lesion.rim)
+                    self._mark(picture, cut, plane, *self.points[number])
                 where = f"{title}, {plane} {plane_position(self.view, cut, plane, self.labels.shape)}"
                 size = f'width="{picture.width}" height="{picture.height}"'
-                alt = html(f"lesion {lesion.number}, {where}")
+                alt = html(f"lesion {number}, {where}")
                 figures.append(
                     f'<figure style="flex: none; width: {picture.width}px"><img src="{data_uri(picture)}" {size} '
                     f'alt="{alt}"><figcaption>{html(where)}</figcaption></figure>'
@@ -129,14 +146,14 @@ class _Pictures:
         box = [slice(max(m - h, 0), min(m + h + 1, size)) for m, h, size in zip(middle, half, self.shape, strict=True)]
         return Cut(tuple(middle), tuple(box))
 
-    def _mark(self, picture, cut, plane, rim):
+    def _mark(self, picture, cut, plane, points, states):
         """Draw the points of the border that lie in a plane."""
         normal = list(LETTERS).index(plane)  # axial cuts superior, coronal anterior, sagittal right
         down, across = (axis for axis in range(3) if axis != normal)
         room = letter_room(ROOM, SCALE)
-        turned, draw = self._turned(rim.points), ImageDraw.Draw(picture)
+        turned, draw = self._turned(points), ImageDraw.Draw(picture)
         here = np.abs(turned[:, normal] - cut.center[normal]) <= NEAR
-        for point, state in zip(turned[here], rim.state[here], strict=True):
+        for point, state in zip(turned[here], states[here], strict=True):
             x, y = (
                 room + (point[axis] - cut.box[axis].start + 0.5) * self.view.spacing[axis] * SCALE
                 for axis in (across, down)

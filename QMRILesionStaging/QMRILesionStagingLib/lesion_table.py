@@ -1,4 +1,6 @@
-"""Lesions as rows of the table of the contract."""
+"""Lesions as rows of tables: that of the contract, profiles, and what the points of each border show."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -6,6 +8,26 @@ from .calls import STAGE_NAMES, STAGES
 from .staging import MAPS
 
 DIGITS = {"Chi": 6}  # decimals: a millionth of a ppm; else a hundredth of the unit
+
+
+@dataclass(frozen=True, eq=False)
+class LesionTables:
+    """Everything that is shown of the lesions of one visit.
+
+    Attributes:
+        rows, profiles, points: as `lesion_rows`, `profile_rows` and `direction_rows` give them; rows may also hold the
+            calls of a reader. labels: int32 [k, j, i], or None where there is no lesion.
+    """
+
+    rows: list
+    profiles: list
+    points: list
+    labels: np.ndarray | None
+
+
+def tables_of(staging):
+    """LesionTables of a staging.Staging."""
+    return LesionTables(lesion_rows(staging), profile_rows(staging), direction_rows(staging), staging.labels)
 
 
 def lesion_rows(staging):
@@ -24,6 +46,16 @@ def profile_rows(staging):
                     known = dict(zip(("mm", "mean", "low", "high"), numbers, strict=True))
                     rows.append({"lesion": lesion.number, "map": name, **known})
     return rows
+
+
+def direction_rows(staging):
+    """One row a point of a border: RAS (mm) and what it shows, a key of calls.DIRECTIONS."""
+    return [
+        dict(zip(("lesion", "x", "y", "z", "state"), (lesion.number, *map(float, point), int(state)), strict=True))
+        for lesion in staging.lesions
+        if lesion.rim.points is not None
+        for point, state in zip(lesion.rim.points, lesion.rim.state, strict=True)
+    ]
 
 
 def stage_labels(staging):
@@ -46,6 +78,8 @@ def _row(lesion):
         "substage": stage.substage,
         **{f"p_{name.replace(' ', '_')}": _number(stage.probabilities[name], 4) for name in STAGES},
         "ceiling": stage.ceiling,
+        "verdict": stage.verdict,
+        "doubt": stage.doubt or None,
         "reason": stage.reason,
         "rim_grade": rim.grade,
         "rim_reason": rim.reason,

@@ -8,7 +8,7 @@ from QMRIEstimationLib.io.text import write_json, write_table
 
 from .calls import STAGE_NAMES
 from .lesion_section import lesion_section
-from .lesion_table import lesion_rows, profile_rows, stage_labels
+from .lesion_table import stage_labels, tables_of
 from .regions import region_rows
 from .session_input import staging_input
 from .staging import stage_lesions
@@ -47,10 +47,11 @@ def stage_session(folder, estimate, settings, steps, explicit, progress=None, ca
     if "stage" not in steps:
         return (), notes
     _write_labels(anat / name, estimate, staging)
-    if staging.lesions:
-        write_table(anat / f"{name}_desc-lesions_stats.tsv", lesion_rows(staging))
-        write_table(anat / f"{name}_desc-profiles_stats.tsv", profile_rows(staging))
-    return (lesion_section(staging, given),), (*notes, *staging.notes)
+    tables = tables_of(staging)
+    if tables.rows:
+        write_table(anat / f"{name}_desc-lesions_stats.tsv", tables.rows)
+        write_table(anat / f"{name}_desc-profiles_stats.tsv", tables.profiles)
+    return (lesion_section(tables, given),), (*notes, *staging.notes)
 
 
 def _write_labels(stem, estimate, staging):

@@ -12,12 +12,11 @@ def profile_chart(profile, display):
     """Html with one svg element.
 
     Args:
-        profile: profile.Profile. display: display.Display of its map.
+        profile: rows of lesion_table.profile_rows of one lesion and map. display: display.Display of its map.
     """
-    known = np.isfinite(profile.curve)
-    if known.sum() < 2:
+    if len(profile) < 2:
         return Html("")
-    x, mean, low, high = (a[known] for a in (profile.along, profile.curve, profile.low, profile.high))
+    x, mean, low, high = (np.array([row[name] for row in profile]) for name in ("mm", "mean", "low", "high"))
     bottom, top = float(low.min()), float(high.max())
     top += 1e-6 if top == bottom else 0.0
 

@@ -17,6 +17,10 @@ REMYELINATED_CHI = 5.0  # ppb, up to which a lesion is iso- or hypointense: Rahm
 REMYELINATED_R1 = -0.15  # of white matter: assumed, of the size of assumed_rim_4
 _TOO_RARE = 1.25  # a stage that the lesion itself speaks against by more than these odds is not called by frequency
 _FILLED = 0.7  # probability of late active, from which on a nodule with a rim is staged (small rings end as nodules)
+# Why a lesion is indeterminate, in short
+SMALL, OUTSIDE, ATYPICAL, NOTHING = "too small", "outside the brain mask", "atypical", "nothing is known of it"
+CONTRADICTION, ALIKE, FREQUENCY = "contradictory signs", "two stages about as likely", "likely by frequency only"
+NO_RIM_KNOWN = "chronic, rim not assessable"
 _DRIVER = 0.7  # natural logarithm of a likelihood ratio (2 : 1), from which on a finding is named
 
 
@@ -29,6 +33,7 @@ class Stage:
         probabilities: stage -> probability; all None where no stage was sought.
         verdict: how sure, and what decided or why nothing did. reason: that and everything that was found, in words.
         contradictions, missing: sentences and names.
+        doubt: why it is indeterminate, in short; empty where it is not.
         ceiling: accuracy that is possible at best with what was there; None where no stage was sought.
     """
 
@@ -40,11 +45,12 @@ class Stage:
     contradictions: tuple = ()
     missing: tuple = ()
     ceiling: float | None = None
+    doubt: str = ""
 
 
-def no_stage(reason):
+def no_stage(reason, doubt):
     """A lesion for which no stage was sought."""
-    return Stage(INDETERMINATE, "n/a", dict.fromkeys(STAGES), reason, reason)
+    return Stage(INDETERMINATE, "n/a", dict.fromkeys(STAGES), reason, reason, doubt=doubt)
 
 
 def stage_of(findings, options, atypical=(), cortex_r1=None):
@@ -63,21 +69,27 @@ def stage_of(findings, options, atypical=(), cortex_r1=None):
     missing = _missing(findings)
     ceiling = CEILINGS[findings.pattern != "unknown", findings.rim != "not assessable"]
     told = _told(findings)
-    why = ""
+    why, doubt = "", ""
     if atypical:
+        doubt = ATYPICAL
         why = f"atypical: check ({'; '.join(atypical)})"
     elif not set(groups) - {"size"}:
+        doubt = NOTHING
         why = "nothing is known that tells the stages apart"
     elif contradictions and not _filled_ring(findings, probabilities):
+        doubt = CONTRADICTION
         why = f"contradiction: {'; '.join(contradictions)}"
     elif probabilities[first] < options.certain or probabilities[first] - probabilities[second] < options.margin:
+        doubt = ALIKE
         why = f"{first} ({_percent(probabilities[first])}) or {second} ({_percent(probabilities[second])})"
     else:
         own = posterior(groups, PRIORS["equal"])  # what the lesion itself says
         if own[first] * _TOO_RARE < max(own.values()):
             likelier = max(own, key=own.get)
+            doubt = FREQUENCY
             why = f"{likelier} by what is measured, {first} only because it is so frequent"
             if {first, likelier} == set(CHRONIC) and "rim" not in groups:
+                doubt = NO_RIM_KNOWN
                 why = "chronic, but active and inactive are not told apart without the rim"
     known = {
         "probabilities": probabilities,
@@ -86,7 +98,7 @@ def stage_of(findings, options, atypical=(), cortex_r1=None):
         "ceiling": ceiling,
     }
     if why:
-        return Stage(INDETERMINATE, "n/a", verdict=why, reason=_sentence(why, told, missing), **known)
+        return Stage(INDETERMINATE, "n/a", verdict=why, reason=_sentence(why, told, missing), doubt=doubt, **known)
     drivers = _drivers(first, second, groups) or "prevalence alone"
     verdict = f"{_percent(probabilities[first])} by {drivers}"
     if contradictions:

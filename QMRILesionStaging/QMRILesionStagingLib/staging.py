@@ -22,7 +22,7 @@ from .profile import profile_of
 from .reference import level, local_reference
 from .rim import RayFrame, Rim, find_rim, why_not_assessable
 from .self_check import Recovery, VirtualRims
-from .stage import Stage, no_stage, stage_of
+from .stage import OUTSIDE, SMALL, Stage, no_stage, stage_of
 from .surroundings import Surroundings, surroundings_of
 from .veins import veins_near
 
@@ -329,10 +329,10 @@ def _staged(one, rims, patient, parents):
             deltas[name] = whole[0] - known.median, float(np.hypot(whole[1], known.error))
     findings = _findings(deltas, one, rim, gain, patient)
     if one.outside_brain:
-        stage = no_stage("the lesion lies outside the brain mask; check the drawing")
+        stage = no_stage("the lesion lies outside the brain mask; check the drawing", OUTSIDE)
     elif crop.volume < patient.options.stage.smallest_volume:
-        stage = no_stage(f"too small: {crop.volume:.0f} mm3, from {patient.options.stage.smallest_volume:.0f} mm3 on "
-                         "lesions are staged")  # fmt: skip
+        smallest = patient.options.stage.smallest_volume
+        stage = no_stage(f"too small: {crop.volume:.0f} mm3, from {smallest:.0f} mm3 on lesions are staged", SMALL)
     else:
         stage = stage_of(findings, patient.options.stage, one.atypical, _cortex_r1(patient))
     ras = given.geometry.ijk_to_ras[:3, :3] @ centre[::-1] + given.geometry.ijk_to_ras[:3, 3]

@@ -1,5 +1,6 @@
 """Text, tables and JSON files that appear whole or not at all."""
 
+import csv
 import json
 import math
 import os
@@ -29,6 +30,21 @@ def write_table(path, rows):
     lines = ["\t".join(columns)]
     lines += ["\t".join("n/a" if row[c] is None else " ".join(str(row[c]).split()) for c in columns) for row in rows]
     write_text(path, "\n".join(lines) + "\n")
+
+
+def read_table(path):
+    """Rows of a TSV file as dictionaries; ValueError when it is no text or a row has not the fields of the header."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            lines = list(csv.reader(file, delimiter="\t"))
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8 text") from None
+    if not lines:
+        raise ValueError("the table is empty, expected a header")
+    for number, line in enumerate(lines[1:], 2):
+        if len(line) != len(lines[0]):
+            raise ValueError(f"line {number} has {len(line)} fields, expected {len(lines[0])} as in the header")
+    return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
 
 
 def write_json(path, value):

@@ -3,8 +3,7 @@
 import qt
 from slicer.i18n import tr as _
 
-from ..calls import INDETERMINATE, PRESENT
-from ..scene.segments import changed, rim_of_row, stage_of_row
+from ..calls import INDETERMINATE, PRESENT, changed, rim_of_row, stage_of_row
 
 LESION = 32  # qt.Qt.UserRole: the number of the lesion in the first cell of its row
 CHANGED = (255, 246, 205)

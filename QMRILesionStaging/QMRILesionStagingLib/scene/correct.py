@@ -10,10 +10,11 @@ from QMRIEstimationLib.scene.made import all_or_nothing
 
 from ..instances import Instances
 from ..lesion_edits import deleted, merged, split, touched
-from ..lesion_table import lesion_rows, profile_rows
+from ..lesion_table import direction_rows, lesion_rows, profile_rows
 from ..staging import Staging, stage_lesions
 from .case import given_again, reference_of
-from .results import directions, fill_profiles, profile_rows_of
+from .readings import forget_readings
+from .results import fill_profiles, profile_rows_of
 from .review import READER, check_signed, keep_history, time_text
 from .segments import fill_segments, labels_of
 from .tables import fill_table, rows_of
@@ -105,6 +106,7 @@ class Corrections:
         unread = set() if change is None else _reshaped(now, after)  # a call was of another shape
         tables = self._show(staging, rows, unread, geometry)
         self._before = None if change is None else (tables, now)  # what was there before a drawing is not known
+        forget_readings(self.nodes, unread | drawn | gone)
         entry = {"action": action, "reader": reader.strip(), "reader_reason": reason.strip(), "read_at": time_text()}
         keep_history(self.nodes, entry | {"lesion": _names(about)})
         return sorted(again)
@@ -129,7 +131,7 @@ class Corrections:
             with all_or_nothing(self.nodes["table"].GetScene()) as made:
                 fill_table(self.nodes["table"], rows)
                 fill_profiles(self.nodes, profiles, rows, made)
-                fill_table(self.nodes["rim directions"], points + directions(staging))
+                fill_table(self.nodes["rim directions"], points + direction_rows(staging))
                 fill_segments(self.nodes["lesions"], staging.labels, geometry, rows)  # last: it cannot be taken back
         except BaseException:
             self._restore(before)

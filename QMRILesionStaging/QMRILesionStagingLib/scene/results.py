@@ -3,10 +3,10 @@
 from QMRIEstimationLib.display import display_of
 from QMRIEstimationLib.scene.made import all_or_nothing
 
-from ..calls import COLORS
-from ..lesion_table import lesion_rows, profile_rows
+from ..calls import COLORS, stage_of_row
+from ..lesion_table import LesionTables, tables_of
 from .record import STAGING
-from .segments import fill_segments, stage_of_row
+from .segments import fill_segments, labels_of
 from .tables import fill_table, rows_of
 
 PROFILES = ("Chi", "R2star")
@@ -26,35 +26,25 @@ def add_staging(staging, given, scene, folder_name):
     """
     with all_or_nothing(scene) as made:
         folder = made.folder(f"{folder_name} lesions")
-        rows = lesion_rows(staging)
+        tables = tables_of(staging)
         nodes = {"table": made.put("vtkMRMLTableNode", f"{folder_name} lesions", folder)}
-        fill_table(nodes["table"], rows)
+        fill_table(nodes["table"], tables.rows)
         if staging.lesions:
             node = nodes["lesions"] = made.put("vtkMRMLSegmentationNode", f"{folder_name} stages", folder)
             node.CreateDefaultDisplayNodes()
             made.nodes.append(node.GetDisplayNode())
-            fill_segments(node, staging.labels, given.geometry, rows)
+            fill_segments(node, tables.labels, given.geometry, tables.rows)
             for name in PROFILES:
                 if any(name in lesion.profiles for lesion in staging.lesions):
                     title = f"{folder_name} {display_of(name).title} profiles"
                     nodes[f"{name} profiles"] = made.put("vtkMRMLTableNode", title, folder)
                     nodes[f"{name} chart"] = made.put("vtkMRMLPlotChartNode", title, folder)
             nodes["rim directions"] = made.put("vtkMRMLTableNode", f"{folder_name} rim directions", folder)
-            fill_profiles(nodes, profile_rows(staging), rows, made)
-            fill_table(nodes["rim directions"], directions(staging))
+            fill_profiles(nodes, tables.profiles, tables.rows, made)
+            fill_table(nodes["rim directions"], tables.points)
         for key, node in nodes.items():
             node.SetAttribute(STAGING, f"{folder_name}/{key}")
         return nodes
-
-
-def directions(staging):
-    """One row a point of a border: RAS (mm) and what it shows."""
-    return [
-        dict(zip(("lesion", "x", "y", "z", "state"), (lesion.number, *map(float, point), int(state)), strict=True))
-        for lesion in staging.lesions
-        if lesion.rim.points is not None
-        for point, state in zip(lesion.rim.points, lesion.rim.state, strict=True)
-    ]
 
 
 def fill_profiles(nodes, profiles, rows, made):
@@ -74,6 +64,18 @@ def fill_profiles(nodes, profiles, rows, made):
         _chart(
             chart, table, display_of(name), {n: stages[n] for n in stages if any(r["lesion"] == n for r in own)}, made
         )
+
+
+def tables_in(nodes, reference):
+    """lesion_table.LesionTables of a staging in the scene, with the calls of its reader.
+
+    Args:
+        nodes: key -> node, as `record.staging_in` gives them. reference: volume on whose grid the lesions are wanted.
+    """
+    rows = [row | {"lesion": round(row["lesion"])} for row in rows_of(nodes["table"])]
+    points = rows_of(nodes["rim directions"]) if "rim directions" in nodes else []
+    labels = labels_of(nodes["lesions"], reference)[0] if "lesions" in nodes else None
+    return LesionTables(rows, profile_rows_of(nodes), points, labels)
 
 
 def profile_rows_of(nodes):

@@ -8,28 +8,13 @@ import vtk
 from QMRIEstimationLib.scene.attributes import PREFIX
 from QMRIEstimationLib.scene.drawings import segments
 
-from ..calls import COLORS, PRESENT
+from ..calls import COLORS, PRESENT, changed, rim_of_row, stage_of_row
 
 TERMINOLOGY = (
     "Segmentation category and type - DICOM master list~SCT^49755003^Morphologically Altered Structure"
     "~SCT^301766008^Lesion of Brain~^^~Anatomic codes - DICOM master list~SCT^68523003^Cerebral White Matter~^^"
 )
 LESION, STAGE, RIM, SHAPE = (PREFIX + name for name in ("Lesion", "Stage", "Rim", "Shape"))  # tags of a segment
-
-
-def stage_of_row(row):
-    """The stage that counts: the reader's, else the automatic one."""
-    return row.get("reader_stage") or row["stage"]
-
-
-def rim_of_row(row):
-    """The rim grade that counts."""
-    return row.get("reader_rim") or row["rim_grade"]
-
-
-def changed(row):
-    """Whether a reader called stage or rim otherwise than the automatic staging."""
-    return bool(row.get("reader_stage") or row.get("reader_rim"))
 
 
 def fill_segments(node, labels, geometry, rows):
