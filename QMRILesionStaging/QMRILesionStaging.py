@@ -221,7 +221,7 @@ class QMRILesionStagingLogic(ScriptedLoadableModuleLogic):
         nodes = add_staging(staging, given, lesions.GetScene(), lesions.GetName())
         images = {"tissue": tissue, "before": before, "after": after, "enhancing": enhancing}
         inputs = {"chi": chi, "r2star": r2star, "r1": r1, "r2": r2, "pd": pd, "lesions": lesions, **images}
-        remember(nodes["table"], inputs, fieldStrength, options)
+        remember(nodes["table"], inputs, fieldStrength, options, (*notes, *staging.notes))
         for note in (*notes, *staging.notes):
             logging.info(note)
         return nodes

@@ -58,6 +58,16 @@ def test_a_vessel_beside_a_lesion_is_not_its_enhancement():
     assert _pattern(canvas).pattern == "none"
 
 
+def test_a_thin_ring_of_coarse_voxels_that_touches_a_vessel_is_a_ring():
+    canvas = Canvas((36, 36, 36), (1.33, 1.33, 1.33)).lesion(MIDDLE, 11)
+    depth = canvas.ball(MIDDLE, 11)
+    ring = (depth > -0.3) & (depth < 0.9)  # less than a voxel thick
+    canvas.after[ring] += 0.8 * np.random.default_rng(4).uniform(0.6, 1.4, ring.sum())
+    line = canvas.places - np.float32(MIDDLE) - np.float32((0, 6.0, 0))
+    canvas.after[np.hypot(line[..., 0], line[..., 1]) < 1.0] += 1.0
+    assert _pattern(canvas).pattern == "closed ring"
+
+
 def test_images_without_signal_are_refused_with_a_sentence():
     canvas = Canvas().lesion(MIDDLE, 8)
     canvas.after *= 0

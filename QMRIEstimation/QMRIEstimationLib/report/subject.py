@@ -54,20 +54,17 @@ def report_html(estimate, record, sections=()):
     cut = cut_through(estimate.brain_mask, view, sideways=SIDEWAYS)
     displays = {name: display_of(name, _field_strength(estimate)) for name in estimate.maps}
     body = join(
-        _header(name, displays, sections),
+        header(name, "Quantitative MRI report", _links(displays, sections)),
         _notes(estimate, record),
         *(section for _, _, section in sections),
         _numbers(estimate, displays),
         _mask_section(estimate, view, cut),
-        *(_map_section(estimate.maps[name], displays[name], estimate, view, cut) for name in displays),
+        *(map_section(estimate.maps[name], displays[name], estimate.brain_mask, view, cut) for name in displays),
         _field_section(estimate, view, cut),
         scan_section(estimate, view),
         methods_paragraph(estimate, displays, record),
         record_section(record),
-        Html('<footer class="soft">'),
-        f"Made by {record.get('software', {}).get('name', 'slicer-qmri')} "
-        f"{record.get('software', {}).get('version', '')}. Research use only.",
-        Html("</footer>"),
+        footer(record.get("software", {})),
     )
     return page(f"{name} - quantitative MRI", body)
 
@@ -78,16 +75,27 @@ def _field_strength(estimate):
     return known[0] if known else None
 
 
-def _header(name, displays, sections):
-    links = [(f"#{target}", title) for target, title, _ in sections]
-    links += [("#numbers", "Numbers"), ("#mask", "Brain mask")]
-    links += [(f"#{key}", display.title) for key, display in displays.items()]
-    links += [("#field", "Field"), ("#scans", "What was scanned"), ("#methods", "Methods"), ("#record", "Record")]
-    anchors = "".join(f'<a href="{html(target)}">{html(text)}</a>' for target, text in links)
+def _links(displays, sections):
+    """(id, title) of every part of the page."""
+    parts = [(target, title) for target, title, _ in sections]
+    parts += [("numbers", "Numbers"), ("mask", "Brain mask")]
+    parts += [(key, display.title) for key, display in displays.items()]
+    return [*parts, ("field", "Field"), ("scans", "What was scanned"), ("methods", "Methods"), ("record", "Record")]
+
+
+def header(title, about, links):
+    """Top of a report: title, what it is, that it is for research, and (id, title) of its parts."""
+    anchors = "".join(f'<a href="#{html(target)}">{html(text)}</a>' for target, text in links)
     return join(
-        Html("<header><h1>"), name, Html('</h1><p class="soft">Quantitative MRI report</p>'), RESEARCH,
+        Html("<header><h1>"), title, Html('</h1><p class="soft">'), about, Html("</p>"), RESEARCH,
         Html(f"<nav>{anchors}</nav></header>\n"),
     )  # fmt: skip
+
+
+def footer(made_by):
+    """Last line of a report. made_by: as provenance.software gives it."""
+    name, version = made_by.get("name", "slicer-qmri"), made_by.get("version", "")
+    return join(Html('<footer class="soft">'), f"Made by {name} {version}. Research use only.", Html("</footer>"))
 
 
 def _notes(estimate, record):
@@ -149,8 +157,9 @@ def _mask_section(estimate, view, cut):
     )
 
 
-def _map_section(result, display, estimate, view, cut):
-    chosen = result.values[result.valid & estimate.brain_mask]
+def map_section(result, display, brain, view, cut):
+    """A map in three planes, its histogram over the brain (bool [k, j, i]) and its standard deviation."""
+    chosen = result.values[result.valid & brain]
     source = f" Bands: healthy adults at 3 T ({display.literature_source})." if display.literature else ""
     return join(
         Html(f'<section id="{html(display.name)}"><h2>{html(display.title)} map</h2><div class="map">\n'),

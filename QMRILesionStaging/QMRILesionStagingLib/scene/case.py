@@ -13,19 +13,22 @@ MAPS = {"chi": "Chi", "r2star": "R2star", "r1": "R1", "r2": "R2", "pd": "PD"}  #
 IMAGES = ("tissue", "before", "after", "enhancing")
 SETTINGS, STRENGTH, INPUTS = PREFIX + "StagingSettings", PREFIX + "FieldStrength", PREFIX + "StagedFrom"
 
+NOTES = PREFIX + "Notes"  # sentences of the staging, as JSON
 
-def remember(table, inputs, strength, options):
+
+def remember(table, inputs, strength, options, notes):
     """Keep what a staging was made of.
 
     Args:
         table: node of the lesion table. inputs: name (of MAPS, IMAGES, and "lesions") -> node or None.
-        strength: T, or None. options: StagingOptions.
+        strength: T, or None. options: StagingOptions. notes: sentences of the staging.
     """
     for name, node in inputs.items():
         table.SetNodeReferenceID(PREFIX + name, node.GetID() if node is not None else None)
     there = [name for name in (*MAPS, *IMAGES) if inputs.get(name) is not None]
     table.SetAttribute(INPUTS, " ".join(there))  # a reference is forgotten with its node
     table.SetAttribute(SETTINGS, json.dumps(as_user_dict(options)))
+    table.SetAttribute(NOTES, json.dumps(list(notes)))
     table.SetAttribute(STRENGTH, None if strength is None else f"{strength:g}")
 
 
