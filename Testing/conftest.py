@@ -80,3 +80,21 @@ def panel(host, modules):
     yield open_panel
     for widget in opened:
         widget.exit()
+
+
+@pytest.fixture
+def nodes(host, modules, oblique_matrix):
+    """A staging of two lesions in the scene: key -> node."""
+    from QMRILesionStagingLib.scene.record import staging_in
+    from staging_scene import QUICK, map_node, two_lesions, volume
+
+    slicer = host
+    slicer.vtkSlicerSegmentationsModuleLogic()
+    given = two_lesions(oblique_matrix).given()
+    maps = {name.lower(): map_node(m, name, name, oblique_matrix) for name, m in given.maps.items()}
+    drawn = volume(given.drawn.astype(np.int16), "sub-01", oblique_matrix, "vtkMRMLLabelMapVolumeNode")
+    modules["QMRILesionStaging"].widgetRepresentation()
+    import QMRILesionStaging
+
+    QMRILesionStaging.QMRILesionStagingLogic().process(**maps, lesions=drawn, fieldStrength=3.0, options=QUICK)
+    return staging_in(slicer.mrmlScene)["sub-01"]

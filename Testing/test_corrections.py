@@ -8,28 +8,11 @@ from QMRILesionStagingLib.lesion_table import lesion_rows
 from QMRILesionStagingLib.scene import correct
 from QMRILesionStagingLib.scene.case import given_again, reference_of
 from QMRILesionStagingLib.scene.correct import Corrections
-from QMRILesionStagingLib.scene.record import staging_in
 from QMRILesionStagingLib.scene.review import override
 from QMRILesionStagingLib.scene.segments import labels_of, segment_of
 from QMRILesionStagingLib.scene.tables import rows_of
 from QMRILesionStagingLib.staging import stage_lesions
-from staging_scene import QUICK, map_node, two_lesions, volume
-
-
-@pytest.fixture
-def nodes(host, modules, oblique_matrix):
-    """A staging of two lesions in the scene: key -> node."""
-    import slicer
-
-    slicer.vtkSlicerSegmentationsModuleLogic()
-    given = two_lesions(oblique_matrix).given()
-    maps = {name.lower(): map_node(m, name, name, oblique_matrix) for name, m in given.maps.items()}
-    drawn = volume(given.drawn.astype(np.int16), "sub-01", oblique_matrix, "vtkMRMLLabelMapVolumeNode")
-    modules["QMRILesionStaging"].widgetRepresentation()
-    import QMRILesionStaging
-
-    QMRILesionStaging.QMRILesionStagingLogic().process(**maps, lesions=drawn, fieldStrength=3.0, options=QUICK)
-    return staging_in(slicer.mrmlScene)["sub-01"]
+from staging_scene import QUICK, volume
 
 
 def labels(nodes):

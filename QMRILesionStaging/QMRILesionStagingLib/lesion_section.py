@@ -26,10 +26,12 @@ def lesion_section(tables, given):
     body = join(
         Html('<section id="lesions"><h2>Lesions</h2>'),
         _summary(tables.rows),
+        Html("<h3>By stage</h3>"),
         table(COUNTS, _counts(tables.rows), numeric=range(1, len(COUNTS))),
         Html('<p class="soft">'),
         ABOUT,
         Html("</p>"),
+        Html("<h3>Every lesion, largest first</h3>"),
         table(header, [_row(row, shown) for row in order], numeric=(1, 5, *range(len(HEADER), len(header)))),
         Html("</section>\n"),
         cards(tables, given) if tables.rows else "",

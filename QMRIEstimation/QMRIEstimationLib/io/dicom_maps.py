@@ -61,7 +61,6 @@ def write_parametric_map(path, values, geometry, display, title, study, number):
     import pydicom
     from pydicom.sr.coding import Code
 
-    path = Path(path)
     low, high = (float(v) for v in (values.min(), values.max()))
     mapping = highdicom.pm.RealWorldValueMapping(
         lut_label=display.name[:16],
@@ -75,7 +74,7 @@ def write_parametric_map(path, values, geometry, display, title, study, number):
     frame = study.get("FrameOfReferenceUID") or pydicom.uid.generate_uid()
     volume = highdicom.Volume(
         np.ascontiguousarray(values, np.float32),
-        _affine(geometry),
+        lps_from_kji(geometry),
         coordinate_system="PATIENT",
         frame_of_reference_uid=frame,
     )
@@ -100,16 +99,22 @@ def write_parametric_map(path, values, geometry, display, title, study, number):
     )
     made.SpecificCharacterSet = "ISO_IR 192"  # UTF-8: names of patients come in any script
     made.SeriesDescription = f"{title} (research)"[:64]
+    save(made, path)
+
+
+def save(dataset, path):
+    """Write a dataset under its final name only when it is complete."""
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        made.save_as(unfinished)
+        dataset.save_as(unfinished)
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-def _affine(geometry):
+def lps_from_kji(geometry):
     """From indices [k, j, i] to LPS, mm."""
     matrix = RAS_TO_LPS @ geometry.ijk_to_ras
     return matrix[:, [2, 1, 0, 3]]

@@ -50,7 +50,7 @@ def write_scene_report(nodes, path, title, given=None):
     links += [("inputs", "What it was made of"), ("record", "Record")]
     body = join(
         header(title, "Lesions of multiple sclerosis by quantitative MRI", links),
-        _notes(json.loads(table_node.GetAttribute(NOTES) or "[]")),
+        _notes(json.loads(table_node.GetAttribute(NOTES) or "[]"), maps | images),
         section[2],
         _regions(tables, given),
         *(map_section(given.maps[name], displays[name], given.brain, view, cut) for name in displays),
@@ -62,7 +62,11 @@ def write_scene_report(nodes, path, title, given=None):
     write_text(path, page(f"{title} - lesions", body))
 
 
-def _notes(sentences):
+def _notes(sentences, kinds):
+    """What was doubtful, with kinds of images instead of the names of nodes, which can hold those of patients."""
+    for kind, node in kinds.items():
+        if node is not None:
+            sentences = [sentence.replace(node.GetName(), kind) for sentence in sentences]
     return notes("Read this first", sentences) if sentences else ""
 
 
@@ -93,7 +97,7 @@ def _inputs(maps, images, strength):
 
 
 def _told_of(node):
-    """When an image was made, and how. Names of nodes can hold those of patients and are not shown."""
+    """When an image was made, and how; without its name."""
     known = header_of(node)
     date = next((str(known[name]) for name in DATES if known.get(name)), "not known")
     origin = f"QMRI Estimation, {subject_of(node)}" if subject_of(node) else "image of the scene"
