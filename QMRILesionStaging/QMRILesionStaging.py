@@ -9,7 +9,12 @@ from typing import Annotated
 
 import slicer
 import vtk
-from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer import (
+    vtkMRMLLabelMapVolumeNode,
+    vtkMRMLMarkupsFiducialNode,
+    vtkMRMLScalarVolumeNode,
+    vtkMRMLSegmentationNode,
+)
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
@@ -52,10 +57,22 @@ class Prior(enum.Enum):
         return _(self.value)
 
 
+class Preset(enum.Enum):
+    """How sure a call must be; the values are keys of QMRILesionStagingLib.presets.PRESETS."""
+
+    STANDARD = "Standard"
+    SPECIFIC = "Specific"
+    SENSITIVE = "Sensitive"
+
+    def label(self):
+        return _(self.value)
+
+
 @parameterNodeWrapper
 class QMRILesionStagingParameterNode:
     """chi (ppm), r2star, r1, r2 (1/s), pd (p.u.): maps. lesions, tissue: drawings. before, after: T1-weighted images
-    before and after gadolinium. delay: min from injection, 0 for unknown. reader: name of who reviews.
+    before and after gadolinium. delay: min from injection, 0 for unknown. reader: name of who reviews. blind: whether
+    the automatic calls are hidden. years: of experience. points: where a lesion is split. label: of the patient.
     """
 
     chi: vtkMRMLScalarVolumeNode | None
@@ -68,8 +85,13 @@ class QMRILesionStagingParameterNode:
     before: vtkMRMLScalarVolumeNode | None
     after: vtkMRMLScalarVolumeNode | None
     delay: Annotated[float, WithinRange(0, 120)] = 0.0
+    preset: Preset = Preset.STANDARD
     prior: Prior = Prior.CLINICAL
     reader: str = ""
+    blind: bool = False
+    years: Annotated[int, WithinRange(0, 60)] = 0
+    points: vtkMRMLMarkupsFiducialNode | None
+    label: str = ""
 
 
 class QMRILesionStagingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -149,21 +171,26 @@ class QMRILesionStagingLogic(ScriptedLoadableModuleLogic):
     def getParameterNode(self):
         return QMRILesionStagingParameterNode(super().getParameterNode())
 
-    def installPackages(self):
-        """Install what the engine needs beyond Slicer's own packages, after asking; only when it is needed."""
+    def installPackages(self, module="QMRIEstimation"):
+        """Install what is needed beyond Slicer's own packages, after asking; only when it is needed.
+
+        Args:
+            module: whose list of requirements: the engine's, or QMRILesionStaging for the agreement of readers.
+        """
         from QMRIEstimationLib.slicer_packages import ensure_packages
 
-        folder = os.path.dirname(slicer.util.modulePath("QMRIEstimation"))
-        requirements = os.path.join(folder, "Resources", "requirements_QMRIEstimation.txt")
-        ensure_packages(requirements, _("QMRI Lesion Staging"))
+        folder = os.path.dirname(slicer.util.modulePath(module))
+        ensure_packages(os.path.join(folder, "Resources", f"requirements_{module}.txt"), _("QMRI Lesion Staging"))
 
     def processParameters(self, parameters, progress=None, cancelled=None):
         """`process` with what a parameter node says."""
         from dataclasses import replace
 
+        from QMRIEstimationLib.parameters import from_table
         from QMRILesionStagingLib.options import StagingOptions
+        from QMRILesionStagingLib.presets import PRESETS
 
-        options = StagingOptions()
+        options = from_table(StagingOptions(), PRESETS[parameters.preset.value], parameters.preset.value)
         options = replace(
             options,
             stage=replace(options.stage, prior=parameters.prior.value),
@@ -210,9 +237,11 @@ class QMRILesionStagingLogic(ScriptedLoadableModuleLogic):
         from QMRILesionStagingLib.options import StagingOptions
         from QMRILesionStagingLib.scene.case import remember
         from QMRILesionStagingLib.scene.given import staging_input_from_nodes
+        from QMRILesionStagingLib.scene.patient import one_patient
         from QMRILesionStagingLib.scene.results import add_staging
         from QMRILesionStagingLib.staging import stage_lesions
 
+        one_patient([chi, r2star, r1, r2, pd, lesions, tissue, before, after, enhancing])
         maps = {"Chi": chi, "R2star": r2star, "R1": r1, "R2": r2, "PD": pd}
         given, notes = staging_input_from_nodes(maps, lesions, tissue, before, after, enhancing, fieldStrength)
         options = options or StagingOptions()
@@ -225,6 +254,41 @@ class QMRILesionStagingLogic(ScriptedLoadableModuleLogic):
         for note in (*notes, *staging.notes):
             logging.info(note)
         return nodes
+
+    def writeReport(self, nodes, path, label):
+        """Write the report of a staging (key -> node, as `process` returns it) as one HTML file; returns its path."""
+        from QMRILesionStagingLib.scene.report import write_scene_report
+
+        write_scene_report(nodes, path, label)
+        return path
+
+    def writeDicom(self, nodes, folder, label):
+        """Write the lesions as DICOM segmentation and structured report; returns the names of the files.
+
+        Patient and study are those of the DICOM images that the maps were made from, else the label stands for them.
+        """
+        from QMRIEstimationLib.io.dicom_maps import study_of
+        from QMRIEstimationLib.scene.drawings import geometry_of
+        from QMRILesionStagingLib.dicom_lesions import write_lesions
+        from QMRILesionStagingLib.scene.case import dicom_file_of, reference_of
+        from QMRILesionStagingLib.scene.results import tables_in
+
+        reference = reference_of(nodes["table"])
+        study = study_of(dicom_file_of(nodes["table"]), label)
+        return write_lesions(folder, label, tables_in(nodes, reference), geometry_of(reference), study)
+
+    def exportReadings(self, nodes, folder):
+        """Write one table for each blind reader and one with the automatic calls; returns the names of the files."""
+        from QMRILesionStagingLib.scene.readings import export_readings
+
+        return export_readings(nodes, folder)
+
+    def compareReadings(self, folder):
+        """Compare all readings below a folder; returns the path of the page."""
+        from QMRILesionStagingLib.agreement import compare
+
+        self.installPackages("QMRILesionStaging")
+        return compare(folder)
 
 
 class QMRILesionStagingTest(ScriptedLoadableModuleTest):

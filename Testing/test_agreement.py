@@ -3,7 +3,8 @@
 import pytest
 from QMRIEstimationLib.errors import InputError
 from QMRIEstimationLib.io.text import read_table, write_table
-from QMRILesionStagingLib.agreement import AUTOMATIC, agreement_rows, compare, confusion_of, icc
+from QMRILesionStagingLib.agreement import agreement_rows, compare, confusion_of, icc
+from QMRILesionStagingLib.calls import PROGRAM
 
 STAGES = ("chronic active", "chronic inactive")
 # Shrout & Fleiss 1979, table 2: six targets, four judges
@@ -72,8 +73,8 @@ def test_confusion_counts_the_call_of_most_readers():
 
     calls = {
         ("sub-1", "n/a", "1"): {"A": call(STAGES[0]), "B": call(STAGES[0]), "C": call(STAGES[1]),
-                                AUTOMATIC: call(STAGES[1])},
-        ("sub-1", "n/a", "2"): {"A": call(STAGES[0]), "B": call(STAGES[1]), AUTOMATIC: call(STAGES[0])},
+                                PROGRAM: call(STAGES[1])},
+        ("sub-1", "n/a", "2"): {"A": call(STAGES[0]), "B": call(STAGES[1]), PROGRAM: call(STAGES[0])},
     }  # fmt: skip
     found = confusion_of(calls, ["A", "B", "C"], "stage")
     assert found == {(STAGES[1], STAGES[0]): 1, (STAGES[0], "split"): 1}
@@ -92,7 +93,7 @@ def test_a_folder_of_readings_becomes_tables_and_a_page(tmp_path):
     for patient in ("sub-01", "sub-02"):
         write_readings(tmp_path / patient, patient, "AB", STAGES * 3)
         write_readings(tmp_path / patient, patient, "CD", [*STAGES * 2, STAGES[0], STAGES[0]])
-        write_readings(tmp_path / patient, patient, AUTOMATIC, STAGES * 3)
+        write_readings(tmp_path / patient, patient, PROGRAM, STAGES * 3)
     page = compare(tmp_path)
     rows = {(row["statistic"], row["readers"]): row for row in read_table(tmp_path / "desc-agreement_stats.tsv")}
     assert rows["stage: Cohen's kappa", "AB, automatic"]["value"] == "1.0"

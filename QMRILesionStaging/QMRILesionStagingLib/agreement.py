@@ -15,13 +15,8 @@ from QMRIEstimationLib.io.text import read_table, write_table, write_text
 from scipy import stats
 
 from .agreement_page import agreement_page
-from .calls import GRADES, PRESENT, STAGE_NAMES
+from .calls import GRADES, PRESENT, PROGRAM, STAGE_NAMES
 
-AUTOMATIC = "automatic"  # the reader whose calls are those of the program
-COLUMNS = (
-    "participant_id", "session_id", "lesion", "x_ras", "y_ras", "z_ras", "volume_mm3", "reader", "years", "stage",
-    "rim_grade", "note", "read_at",
-)  # fmt: skip
 NEEDED = ("participant_id", "session_id", "lesion", "reader", "stage", "rim_grade")
 RIM, NO_RIM = "rim", "no rim"
 QUESTIONS = ("stage", "rim")
@@ -48,8 +43,8 @@ def compare(folder):
         raise InputError("Agreement of readers needs the package statsmodels; install it with pip install statsmodels.")
     folder = Path(folder)
     calls = read_calls(folder)
-    readers = sorted({reader for by_reader in calls.values() for reader in by_reader} - {AUTOMATIC})
-    if len(readers) < 2 and not (readers and any(AUTOMATIC in by_reader for by_reader in calls.values())):
+    readers = sorted({reader for by_reader in calls.values() for reader in by_reader} - {PROGRAM})
+    if len(readers) < 2 and not (readers and any(PROGRAM in by_reader for by_reader in calls.values())):
         raise InputError(f"{folder}: holds readings by {len(readers)} readers, expected two or more; export more.")
     rows = agreement_rows(calls, readers)
     confusion = {question: confusion_of(calls, readers, question) for question in QUESTIONS}
@@ -92,7 +87,7 @@ def read_calls(folder):
 def agreement_rows(calls, readers):
     """Statistics as rows: what, readers, value with interval, numbers of lesions and patients."""
     rows = []
-    compared = [*readers, AUTOMATIC] if any(AUTOMATIC in by_reader for by_reader in calls.values()) else readers
+    compared = [*readers, PROGRAM] if any(PROGRAM in by_reader for by_reader in calls.values()) else readers
     for question in QUESTIONS:
         for pair in itertools.combinations(compared, 2):
             rows.append(_row(f"{question}: Cohen's kappa", pair, calls, question, _cohen))
@@ -107,7 +102,7 @@ def confusion_of(calls, readers, question):
     """(automatic call, call of most readers) -> number of lesions; where the readers are split, "split"."""
     found = Counter()
     for by_reader in calls.values():
-        automatic = by_reader.get(AUTOMATIC, {}).get(question)
+        automatic = by_reader.get(PROGRAM, {}).get(question)
         most = _most([by_reader[reader][question] for reader in readers if reader in by_reader])
         if automatic is not None and most is not None:
             found[automatic, most] += 1

@@ -19,6 +19,12 @@ DIRECTIONS = {  # state of a point of the border -> what it is called, and its c
     -2: ("vein", (0.3, 0.5, 1.0)),
 }
 
+PROGRAM = "automatic"  # as the reader in tables of readings
+READING_COLUMNS = (
+    "participant_id", "session_id", "lesion", "x_ras", "y_ras", "z_ras", "volume_mm3", "reader", "years", "stage",
+    "rim_grade", "note", "read_at",
+)  # fmt: skip
+
 
 def stage_of_row(row):
     """The stage that counts of a row of the lesion table: the reader's, else the automatic one."""

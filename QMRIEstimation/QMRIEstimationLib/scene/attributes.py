@@ -13,6 +13,7 @@ from .uses import FIELDS, NOT_USED, PARTS, USES, Acquisition
 PREFIX = "qMRI."
 ORIGIN = PREFIX + "Origin."
 SIDECAR = PREFIX + "Sidecar"
+DICOM_FILE = PREFIX + "DicomFile"  # one of the files that an image, or the images of a map, came from
 ENTERED = "entered"
 WHAT = ("Use", "Part")
 

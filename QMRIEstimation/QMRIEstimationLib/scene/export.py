@@ -8,7 +8,7 @@ from ..io.derivatives import map_names
 from ..io.dicom_maps import study_of, write_parametric_map
 from ..io.nifti import write_image
 from ..io.text import write_json
-from .attributes import PREFIX, header_of
+from .attributes import DICOM_FILE, header_of
 from .drawings import array_of, geometry_of
 from .record import MAPS, OUTPUT, QUALITY, SD
 
@@ -49,7 +49,7 @@ def export_dicom(results, folder, images=()):
         InputError: there is no map, or highdicom is not installed.
     """
     subject = _subject(results)
-    source = next((path for node in images if (path := node.GetAttribute(PREFIX + "DicomFile"))), None)
+    source = next((path for node in images if (path := node.GetAttribute(DICOM_FILE))), None)
     study, count = study_of(source, subject), 0
     for key, node in results.items():
         name = key.removesuffix(SD)

@@ -12,7 +12,7 @@ from ..io.derivatives import prefix, prepare_dataset
 from ..io.text import write_text
 from ..parameters import as_user_dict, toml_lines
 from ..participant import run_participant
-from .attributes import acquisition_of
+from .attributes import DICOM_FILE, acquisition_of
 from .raw import write_raw
 from .results import add_results, read_results
 from .sources import file_of
@@ -74,7 +74,11 @@ class _Workplace:
         """The results as nodes of a scene."""
         images = read_results(self.output, self.request.subject, self.request.session)
         settings = as_user_dict(self.request.settings)
-        return add_results(images, scene, self.request.folder_name, settings, self.raw.readable)
+        nodes = add_results(images, scene, self.request.folder_name, settings, self.raw.readable)
+        source = next((path for node in self.request.nodes if (path := node.GetAttribute(DICOM_FILE))), None)
+        for node in nodes.values():
+            node.SetAttribute(DICOM_FILE, source)  # whose maps these are
+        return nodes
 
     def clear(self):
         """Take the temporary folder away."""

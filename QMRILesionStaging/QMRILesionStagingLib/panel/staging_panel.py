@@ -8,10 +8,15 @@ from slicer.i18n import tr as _
 
 from ..calls import GRADES, STAGE_NAMES
 from ..scene.fill import MAPS, fill, subject_of
+from ..scene.readings import keep_reading, order_of, readings_of
 from ..scene.record import staging_in
 from ..scene.review import override
+from ..scene.segments import hide_call, segment_of, show_call
 from ..scene.tables import rows_of
+from .correct_control import CorrectControl
 from .lesion_view import LesionView
+from .publish_control import PublishControl
+from .visibility import Visibility
 from .worklist import FILTERS, Worklist
 
 AUTOMATIC = "automatic"
@@ -29,10 +34,14 @@ class StagingPanel:
 
     def __init__(self, ui, logic, install):
         self.ui, self.logic, self._install = ui, logic, install
-        self._parameters, self._running, self._cancelled, self._refreshing = None, False, False, False
+        self.parameters, self._running, self._cancelled, self._refreshing = None, False, False, False
+        self._hidden = None  # what is hidden from a blind reader: name of the staging, or None
         self.list = Worklist(ui.lesionsTable, self._select)
         self.view = LesionView()
         self.plot = PanelPlot(ui.plotHolder, "QMRILesionStaging", SERIES)
+        self.correct = CorrectControl(ui, self)
+        self.publish = PublishControl(ui, logic, self)
+        self.visibility = Visibility(ui, self.nodes)
         ui.filterComboBox.addItems(list(FILTERS))
         ui.profileComboBox.addItems(list(PROFILES))
         ui.stageComboBox.addItems([AUTOMATIC, *STAGE_NAMES])
@@ -53,7 +62,7 @@ class StagingPanel:
 
     def show(self, parameters):
         """Tie the panel to another parameter node, or to none."""
-        self._parameters = parameters
+        self.parameters = parameters
         if parameters is None:
             self.view.clear()
         else:
@@ -66,7 +75,7 @@ class StagingPanel:
 
     def refresh(self):
         """Show the parameters and what the scene holds."""
-        if self._parameters is None or self._refreshing:
+        if self.parameters is None or self._refreshing:
             return
         self._refreshing = True
         try:
@@ -80,12 +89,13 @@ class StagingPanel:
                 combo.enabled = bool(names)
             self.ui.fillButton.enabled = self.ui.resultsComboBox.count > 0
             self._showState()
+            self._hide()
             self._showList()
         finally:
             self._refreshing = False
 
     def take(self, checked=False):
-        fill(self._parameters, slicer.mrmlScene, self.ui.resultsComboBox.currentText)
+        fill(self.parameters, slicer.mrmlScene, self.ui.resultsComboBox.currentText)
 
     def apply(self, checked=False):
         self._running, self._cancelled, text = True, False, ""
@@ -103,32 +113,51 @@ class StagingPanel:
         self._cancelled = True
 
     def keep(self, checked=False):
-        """Keep the reader's call of the selected lesion."""
-        lesion = self.list.lesion
+        """Keep the reader's call, or blind reading, of the selected lesion."""
+        lesion, parameters = self.list.lesion, self.parameters
         if lesion is None:
-            self.ui.statusLabel.text = _("No lesion is selected; select one of the list.")
+            self.say(_("No lesion is selected; select one of the list."))
             return
-        stage, rim = self.ui.stageComboBox.currentText, self.ui.rimComboBox.currentText
+        chosen = (self.ui.stageComboBox.currentText, self.ui.rimComboBox.currentText)
+        stage, rim = ("" if text == AUTOMATIC else text for text in chosen)
         try:
-            override(
-                self._nodes(),
-                lesion,
-                "" if stage == AUTOMATIC else stage,
-                "" if rim == AUTOMATIC else rim,
-                self.ui.whyLineEdit.text,
-                self._parameters.reader,
-            )
+            if parameters.blind:
+                keep_reading(self.nodes(), lesion, parameters.reader, parameters.years, stage, rim, self.reason())
+            else:
+                override(self.nodes(), lesion, stage, rim, self.reason(), parameters.reader)
         except InputError as error:
-            self.ui.statusLabel.text = str(error)
+            self.say(str(error))
             return
         self._showList()
-        self.ui.statusLabel.text = _("Kept for lesion {number}.").format(number=lesion)
+        self.visibility.show()
+        self.say(_("Kept for lesion {number}.").format(number=lesion))
+
+    def lesions(self):
+        """Numbers of the selected lesions."""
+        return self.list.lesions
+
+    def reason(self):
+        """Why, in the reader's words."""
+        return self.ui.whyLineEdit.text
+
+    def say(self, text):
+        """One sentence for the user."""
+        self.ui.statusLabel.text = text
+
+    def corrected(self, lesions):
+        """Show lesions that were staged again."""
+        self._showList()
+        self.visibility.show()
+        self.view.clear()
+        self._again()
+        names = ", ".join(str(lesion) for lesion in lesions) or _("none")
+        self.say(_("Staged again: {names}.").format(names=names))
 
     def _apply(self):
         """Stage; returns the sentence for the user."""
         try:
             self._install()
-            nodes = self.logic.processParameters(self._parameters, self._progress, self._isCancelled)
+            nodes = self.logic.processParameters(self.parameters, self._progress, self._isCancelled)
         except InputError as error:
             return str(error)
         except Cancelled:
@@ -144,11 +173,12 @@ class StagingPanel:
         slicer.app.processEvents()  # the Cancel button is looked at here
         return self._cancelled
 
-    def _nodes(self):
+    def nodes(self):
+        """Key -> node of the staging that is reviewed."""
         return staging_in(slicer.mrmlScene).get(self.ui.stagingComboBox.currentText, {})
 
     def _rows(self):
-        table = self._nodes().get("table")
+        table = self.nodes().get("table")
         return rows_of(table) if table is not None else []
 
     def _showState(self):
@@ -161,21 +191,54 @@ class StagingPanel:
         self.ui.statusLabel.text = problem or _("Ready.")
 
     def _problem(self):
-        if not any(getattr(self._parameters, name) for name in MAPS):
+        if not any(getattr(self.parameters, name) for name in MAPS):
             return _("No map is selected; select one, or take those of QMRI Estimation.")
-        subjects = {subject_of(getattr(self._parameters, name)) for name in MAPS} - {""}
+        subjects = {subject_of(getattr(self.parameters, name)) for name in MAPS} - {""}
         if len(subjects) > 1:
             return _("The maps are those of {names}; select maps of one subject and visit.").format(
                 names=_(" and ").join(sorted(subjects))
             )
-        if self._parameters.lesions is None:
+        if self.parameters.lesions is None:
             return _("No lesions are selected; select a mask, labels or a segmentation.")
-        if (self._parameters.before is None) != (self._parameters.after is None):
+        if (self.parameters.before is None) != (self.parameters.after is None):
             return _("One T1-weighted image alone shows no enhancement; select both, or none.")
         return ""
 
     def _showList(self, index=0):
-        self.list.show(self._rows(), self.ui.filterComboBox.currentText)
+        rows, reader = self._rows(), self.parameters.reader
+        if self.parameters.blind:
+            readings = readings_of(self.nodes(), reader)
+            self.list.show(rows, "", order_of([round(row["lesion"]) for row in rows], reader), readings)
+            self.ui.readLabel.text = _("{read} of {count} read").format(read=len(readings), count=len(rows))
+        else:
+            self.list.show(rows, self.ui.filterComboBox.currentText)
+            self.ui.readLabel.text = ""
+        self.ui.filterComboBox.enabled = not self.parameters.blind
+        self.correct.refresh()
+        self.publish.refresh()
+
+    def _hide(self):
+        """Names and colours of the segments say nothing to a blind reader, and everything again afterwards."""
+        wanted = self.ui.stagingComboBox.currentText if self.parameters.blind else None
+        if wanted == self._hidden:
+            return
+        for name in {self._hidden, wanted} - {None}:
+            nodes = staging_in(slicer.mrmlScene).get(name, {})
+            for row in rows_of(nodes["table"]) if "table" in nodes else ():
+                segment = segment_of(nodes, round(row["lesion"]))
+                if segment is not None and name == wanted:
+                    hide_call(segment)
+                elif segment is not None:
+                    show_call(segment, row)
+        self._hidden = wanted
+        self.view.clear()
+        self._clearCall()
+
+    def _clearCall(self):
+        """Nothing of a lesion is left in the form."""
+        self.ui.reasonLabel.text = ""
+        self.ui.whyLineEdit.text = ""
+        self.ui.stageComboBox.currentIndex = self.ui.rimComboBox.currentIndex = 0
 
     def _again(self, index=0):
         if self.list.lesion is not None:
@@ -183,15 +246,22 @@ class StagingPanel:
 
     def _select(self, lesion):
         """Show a lesion everywhere."""
-        nodes = self._nodes()
+        nodes = self.nodes()
         row = next(row for row in self._rows() if round(row["lesion"]) == lesion)
-        self.view.show(nodes, row, self.ui.directionsCheckBox.checked)
-        self.ui.reasonLabel.text = _("Lesion {number}: {reason} Rim {grade}: {why}").format(
-            number=lesion, reason=row["reason"], grade=row["rim_grade"], why=row["rim_reason"] or ""
-        )
-        for combo, name in ((self.ui.stageComboBox, "reader_stage"), (self.ui.rimComboBox, "reader_rim")):
-            combo.currentIndex = combo.findText(row.get(name) or AUTOMATIC)
-        self.ui.whyLineEdit.text = row.get("reader_reason") or ""
+        blind = self.parameters.blind
+        self.view.show(nodes, row, self.ui.directionsCheckBox.checked and not blind)
+        call = {"stage": row.get("reader_stage"), "rim_grade": row.get("reader_rim"), "note": row.get("reader_reason")}
+        if blind:
+            call = readings_of(nodes, self.parameters.reader).get(lesion, {})
+            self.ui.reasonLabel.text = ""
+        else:
+            self.ui.reasonLabel.text = _("Lesion {number}: {reason} Rim {grade}: {why}").format(
+                number=lesion, reason=row["reason"], grade=row["rim_grade"], why=row["rim_reason"] or ""
+            )
+        for combo, name in ((self.ui.stageComboBox, "stage"), (self.ui.rimComboBox, "rim_grade")):
+            combo.currentIndex = combo.findText(call.get(name) or AUTOMATIC)
+        self.ui.whyLineEdit.text = call.get("note") or ""
+        self.correct.refresh()
         self._showProfile(nodes, lesion)
 
     def _showProfile(self, nodes, lesion):

@@ -30,17 +30,27 @@ class Worklist:
         table.horizontalHeader().setStretchLastSection(True)
         table.connect("itemSelectionChanged()", self._onSelection)
 
-    def show(self, rows, which):
-        """Fill the list with the rows that a filter lets through; the lesion that was selected stays so."""
+    def show(self, rows, which, order=None, readings=None):
+        """Fill the list with the rows that a filter lets through; the lesion that was selected stays so.
+
+        Args:
+            order: numbers of the lesions in the order in which a blind reader meets them; None for a list that shows
+                the calls and can be sorted. readings: lesion -> row of this reader's readings.
+        """
         before = self.lesion
         self._updating = True
         try:
             self._table.setSortingEnabled(False)
-            shown = [row for row in rows if FILTERS[which](row)]
+            shown = [row for row in rows if order is not None or FILTERS[which](row)]
+            if order is not None:
+                shown.sort(key=lambda row: order.index(round(row["lesion"])))
             self._table.setRowCount(len(shown))
             for number, row in enumerate(shown):
-                self._show_row(number, row)
-            self._table.setSortingEnabled(True)
+                if order is None:
+                    self._put(number, _seen(row), row if changed(row) else None)
+                else:
+                    self._put(number, _blind(row, readings.get(round(row["lesion"]), {})))
+            self._table.setSortingEnabled(order is None)
             self._table.resizeColumnsToContents()
             self.select(before)
         finally:
@@ -48,9 +58,14 @@ class Worklist:
 
     @property
     def lesion(self):
-        """Number of the selected lesion, or None."""
-        items = self._table.selectedItems()
-        return self._table.item(items[0].row(), 0).data(LESION) if items else None
+        """Number of the selected lesion, of the first where several are; or None."""
+        return next(iter(self.lesions), None)
+
+    @property
+    def lesions(self):
+        """Numbers of the selected lesions, in the order of the list."""
+        rows = sorted({item.row() for item in self._table.selectedItems()})
+        return [self._table.item(row, 0).data(LESION) for row in rows]
 
     def select(self, lesion):
         """Select the row of a lesion, where the list has it."""
@@ -66,33 +81,44 @@ class Worklist:
         if 0 <= row < self._table.rowCount:
             self._table.selectRow(row)
 
-    def _show_row(self, number, row):
-        stage = stage_of_row(row)
-        probability = row.get(f"p_{stage.replace(' ', '_')}")
-        values = (
-            round(row["lesion"]),
-            stage,
-            None if probability is None else round(float(probability), 2),
-            rim_of_row(row),
-            None if row["rim_coverage"] is None else round(float(row["rim_coverage"]), 2),
-            round(float(row["volume_mm3"])),
-            row["enhancement"],
-            _flags(row),
-        )
+    def _put(self, number, values, called=None):
+        """Fill a row of the list. called: row of the table whose call is a reader's, or None."""
         for column, value in enumerate(values):
             item = qt.QTableWidgetItem()
             item.setData(qt.Qt.DisplayRole, "" if value is None else value)
             item.setFlags(qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled)
             if column == 0:
                 item.setData(LESION, values[0])
-            if changed(row):
+            if called is not None:
                 item.setBackground(qt.QBrush(qt.QColor(*CHANGED)))
-                item.setToolTip(f"{row['reader']}: {row['reader_reason']}")
+                item.setToolTip(f"{called['reader']}: {called['reader_reason']}")
             self._table.setItem(number, column, item)
 
     def _onSelection(self):
         if not self._updating and self.lesion is not None:
             self._selected(self.lesion)
+
+
+def _seen(row):
+    """Values of the columns, with the calls that count."""
+    stage = stage_of_row(row)
+    probability = row.get(f"p_{stage.replace(' ', '_')}")
+    return (
+        round(row["lesion"]),
+        stage,
+        None if probability is None else round(float(probability), 2),
+        rim_of_row(row),
+        None if row["rim_coverage"] is None else round(float(row["rim_coverage"]), 2),
+        round(float(row["volume_mm3"])),
+        row["enhancement"],
+        _flags(row),
+    )
+
+
+def _blind(row, reading):
+    """Values of the columns for a reader who must not see what others call."""
+    stage, rim = reading.get("stage"), reading.get("rim_grade")
+    return round(row["lesion"]), stage, None, rim, None, round(float(row["volume_mm3"])), None, None
 
 
 def _flags(row):

@@ -8,6 +8,7 @@ from QMRIEstimationLib.scene.attributes import PREFIX
 
 from ..options import StagingOptions
 from .given import staging_input_from_nodes
+from .patient import one_patient
 
 MAPS = {"chi": "Chi", "r2star": "R2star", "r1": "R1", "r2": "R2", "pd": "PD"}  # argument of the logic -> map
 IMAGES = ("tissue", "before", "after", "enhancing")
@@ -60,6 +61,12 @@ def reference_of(table):
     """The volume on whose grid the lesions of a staging lie."""
     maps = recall(table)[0]
     return maps["Chi"] or next(node for node in maps.values() if node is not None)
+
+
+def dicom_file_of(table):
+    """A DICOM file of the patient of a staging, or None. Raises InputError as `patient.one_patient`."""
+    maps, images, _, _ = recall(table)
+    return one_patient([*maps.values(), *images.values()])
 
 
 def _node(table, name):

@@ -10,7 +10,7 @@ import numpy as np
 from QMRIEstimationLib.errors import InputError
 from QMRIEstimationLib.io.text import write_table
 
-from ..agreement import AUTOMATIC, COLUMNS
+from ..calls import PROGRAM, READING_COLUMNS
 from .record import STAGING
 from .review import check_call, time_text
 from .tables import fill_table, new_table, rows_of
@@ -83,7 +83,7 @@ def export_readings(nodes, folder):
     lesions = {round(row["lesion"]): row for row in rows_of(nodes["table"])}
     rows = rows_of(nodes[READINGS])
     rows += [
-        dict(zip(KEPT, (number, AUTOMATIC, None, row["stage"], row["rim_grade"], None, None), strict=True))
+        dict(zip(KEPT, (number, PROGRAM, None, row["stage"], row["rim_grade"], None, None), strict=True))
         for number, row in lesions.items()
     ]
     names = []
@@ -98,6 +98,6 @@ def export_readings(nodes, folder):
         ]
         code = re.sub(r"[^A-Za-z0-9]", "", reader) or f"reader{len(names) + 1}"
         stem = "_".join(part for part in (person, session, f"desc-{code}") if part)
-        write_table(folder / f"{stem}_readings.tsv", [{name: row[name] for name in COLUMNS} for row in own])
+        write_table(folder / f"{stem}_readings.tsv", [{name: row[name] for name in READING_COLUMNS} for row in own])
         names.append(f"{stem}_readings.tsv")
     return names

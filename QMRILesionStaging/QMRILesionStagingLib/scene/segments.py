@@ -65,6 +65,12 @@ def segment_of(nodes, lesion):
     return found[0] if found else None
 
 
+def segment_id(nodes, lesion):
+    """Identifier of the segment of a lesion, empty where there is none."""
+    segment = segment_of(nodes, lesion)
+    return nodes["lesions"].GetSegmentation().GetSegmentIdBySegment(segment) if segment is not None else ""
+
+
 def tag_of(segment, name):
     """Text of a tag, empty where there is none."""
     value = vtk.mutable("")
