@@ -89,7 +89,6 @@ def nodes(host, modules, oblique_matrix):
     from staging_scene import QUICK, map_node, two_lesions, volume
 
     slicer = host
-    slicer.vtkSlicerSegmentationsModuleLogic()
     given = two_lesions(oblique_matrix).given()
     maps = {name.lower(): map_node(m, name, name, oblique_matrix) for name, m in given.maps.items()}
     drawn = volume(given.drawn.astype(np.int16), "sub-01", oblique_matrix, "vtkMRMLLabelMapVolumeNode")

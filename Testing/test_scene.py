@@ -35,7 +35,6 @@ def scene():
     slicer = slicerhost.scene()
     slicer.mrmlScene.Clear()
     slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)  # the application always has it
-    slicer.vtkSlicerSegmentationsModuleLogic()  # registers the representations, as the application does
     sys.path.insert(0, str(REPOSITORY / "QMRIEstimation"))
     return slicer.mrmlScene
 

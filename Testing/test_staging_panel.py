@@ -3,6 +3,12 @@
 import numpy as np
 import pytest
 import slicerhost
+import vtk
+from html_checks import Page
+from QMRILesionStagingLib.scene.readings import order_of
+from QMRILesionStagingLib.scene.record import staging_in
+from QMRILesionStagingLib.scene.segments import segment_id, segment_of
+from QMRILesionStagingLib.scene.tables import rows_of
 from staging_scene import QUICK, map_node, two_lesions, volume
 
 SELECTORS = {"Chi": "chi", "R1": "r1", "R2": "r2", "R2star": "r2star", "PD": "pd"}
@@ -13,7 +19,6 @@ def ui(panel, host, oblique_matrix, monkeypatch):
     """The widgets of the panel, with the maps of two lesions in the scene: one with a rim, one without."""
     import slicer
 
-    slicer.vtkSlicerSegmentationsModuleLogic()  # registers the representations, as the application does
     monkeypatch.setattr("QMRILesionStagingLib.options.StagingOptions", lambda: QUICK)
     given = two_lesions(oblique_matrix).given()
     for name, result in given.maps.items():
@@ -100,8 +105,6 @@ def test_a_row_brings_all_views_to_the_lesion_and_shows_reason_profile_and_direc
     manager = slicerhost.open_views()
     stage(ui)
     ui.lesionsTable.selectRow(0)
-    from QMRILesionStagingLib.scene.record import staging_in
-    from QMRILesionStagingLib.scene.tables import rows_of
 
     (nodes,) = staging_in(host.mrmlScene).values()
     found = rows_of(nodes["table"])[0]
@@ -147,9 +150,6 @@ def test_a_reader_overrides_with_name_and_reason_and_the_automatic_call_stays(ui
     choose(ui.rimComboBox, "absent")
     ui.keepButton.click()
     assert cell(ui, 0, 1) == "chronic inactive" and "was chronic active" in cell(ui, 0, 7)
-    from QMRILesionStagingLib.scene.record import staging_in
-    from QMRILesionStagingLib.scene.segments import segment_of
-    from QMRILesionStagingLib.scene.tables import rows_of
 
     (nodes,) = staging_in(host.mrmlScene).values()
     row = rows_of(nodes["table"])[0]
@@ -167,6 +167,165 @@ def test_filters_show_what_they_say(ui):
     for name, expected in (("only rims", 1), ("only enhancing", 0), ("changed by a reader", 0), ("all lesions", 2)):
         choose(ui.filterComboBox, name)
         assert ui.lesionsTable.rowCount == expected, name
+
+
+def sign(ui, reason="as seen"):
+    ui.readerLineEdit.text, ui.whyLineEdit.text = "AB", reason
+
+
+def select(ui, *rows):
+    """Several rows, as Ctrl and click do."""
+    ui.lesionsTable.clearSelection()
+    for row in rows:
+        for column in range(ui.lesionsTable.columnCount):
+            ui.lesionsTable.item(row, column).setSelected(True)
+
+
+def numbers(ui):
+    return [int(cell(ui, row, 0)) for row in range(ui.lesionsTable.rowCount)]
+
+
+def test_lesions_are_split_merged_deleted_and_brought_back(ui):
+    stage(ui)
+    assert not ui.mergeButton.enabled and not ui.undoButton.enabled
+    ui.lesionsTable.selectRow(0)
+    ui.whyLineEdit.text = ""
+    ui.splitButton.click()
+    assert "needs the reader's name and a reason" in ui.statusLabel.text and numbers(ui) == [1, 2]
+    sign(ui, "two lesions")
+    ui.splitButton.click()
+    assert ui.statusLabel.text.startswith("Staged again: 1") and numbers(ui) == [1, 2, 3]
+    assert "part of 1" in cell(ui, 0, 7)
+    select(ui, 0, 2)
+    assert ui.mergeButton.enabled and not ui.splitButton.enabled
+    sign(ui, "one after all")
+    ui.mergeButton.click()
+    assert numbers(ui) == [1, 2]
+    ui.lesionsTable.selectRow(1)
+    sign(ui, "a vessel")
+    ui.deleteButton.click()
+    assert numbers(ui) == [1] and ui.undoButton.enabled
+    ui.undoButton.click()
+    assert numbers(ui) == [1, 2] and not ui.undoButton.enabled
+
+
+def test_points_say_where_to_split(ui, host):
+    stage(ui)
+    ui.lesionsTable.selectRow(1)
+    nodes = staging(host)
+    centre = np.array([rows_of(nodes["table"])[1][f"{axis}_ras"] for axis in "xyz"])
+    points = host.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "cut")
+    for shift in (-2.5, 0.0, 2.5):
+        points.AddControlPointWorld(*(centre + np.array([0, shift, 0])))
+    ui.pointsSelector.setCurrentNode(points)
+    sign(ui)
+    ui.splitButton.click()
+    assert numbers(ui) == [1, 2, 3, 4]
+
+
+def staging(host):
+    (nodes,) = staging_in(host.mrmlScene).values()
+    return nodes
+
+
+def test_a_drawing_is_taken_over(ui, host):
+    stage(ui)
+    sign(ui, "missed")
+    ui.takeButton.click()
+    assert "Nothing was drawn" in ui.statusLabel.text
+    segmentation = staging(host)["lesions"].GetSegmentation()
+    segmentation.RemoveSegment(segmentation.GetNthSegmentID(1))
+    ui.takeButton.click()
+    assert numbers(ui) == [1]
+
+
+def test_draw_opens_the_segment_editor_with_the_lesion(ui, host, monkeypatch):
+    calls = {}
+
+    class Editor:
+        def __getattr__(self, name):
+            return lambda value: calls.__setitem__(name, value)
+
+    monkeypatch.setattr(host.util, "selectModule", lambda name: calls.__setitem__("module", name))
+    monkeypatch.setattr(host.modules, "SegmentEditorWidget", type("W", (), {"editor": Editor()}), raising=False)
+    stage(ui)
+    ui.lesionsTable.selectRow(1)
+    ui.drawButton.click()
+    nodes = staging(host)
+    assert calls["module"] == "SegmentEditor" and calls["setSegmentationNode"] is nodes["lesions"]
+    segment = nodes["lesions"].GetSegmentation().GetSegment(calls["setCurrentSegmentID"])
+    assert segment.GetName().startswith("2:") and calls["setSourceVolumeNode"].GetName() == "sub-01 Chi"
+
+
+def test_a_blind_reader_sees_no_call_of_the_program(ui, host):
+    stage(ui)
+    ui.readerLineEdit.text = "CD"
+    ui.blindCheckBox.checked = True
+    shown = [cell(ui, row, column) for row in range(2) for column in (1, 2, 3, 4, 6, 7)]
+    assert set(shown) == {""} and ui.readLabel.text == "0 of 2 read"
+    assert numbers(ui) == order_of([1, 2], "CD")
+    segmentation = staging(host)["lesions"].GetSegmentation()
+    names = [segmentation.GetNthSegment(n).GetName() for n in range(2)]
+    assert (
+        names == ["1:", "2:"] and segmentation.GetNthSegment(0).GetColor() == segmentation.GetNthSegment(1).GetColor()
+    )
+    ui.lesionsTable.selectRow(0)
+    assert ui.reasonLabel.text == "" and not host.util.getNodesByClass("vtkMRMLMarkupsFiducialNode")
+    assert not (ui.splitButton.enabled or ui.deleteButton.enabled or ui.filterComboBox.enabled)
+    ui.keepButton.click()
+    assert "needs both a stage and a rim grade" in ui.statusLabel.text
+    choose(ui.stageComboBox, "late active")
+    choose(ui.rimComboBox, "absent")
+    ui.keepButton.click()
+    assert cell(ui, 0, 1) == "late active" and ui.readLabel.text == "1 of 2 read"
+    ui.blindCheckBox.checked = False
+    assert "late active" not in [cell(ui, row, 1) for row in range(2)]  # a reading is no override
+    assert segmentation.GetNthSegment(0).GetName() == "1: chronic active, rim"
+
+
+def test_stages_are_shown_and_hidden_and_get_surfaces(ui, host):
+    stage(ui)
+    node = staging(host)["lesions"]
+    seen = [node.GetDisplayNode().GetSegmentVisibility(segment_id(staging(host), n)) for n in (1, 2)]
+    assert seen == [True, True]
+    ui.show2CheckBox.checked = False  # chronic active
+    assert not node.GetDisplayNode().GetSegmentVisibility(segment_id(staging(host), 1))
+    assert node.GetDisplayNode().GetSegmentVisibility(segment_id(staging(host), 2))
+    ui.show2CheckBox.checked = True
+    ui.surfacesCheckBox.checked = True
+    surface = vtk.vtkPolyData()
+    assert node.GetClosedSurfaceRepresentation(segment_id(staging(host), 1), surface)
+    assert surface.GetNumberOfPoints() > 50
+    ui.surfacesCheckBox.checked = False
+
+
+def test_report_dicom_and_readings_are_written_into_the_folder(ui, host, tmp_path):
+    stage(ui)
+    ui.publishPathLineEdit.currentPath = ""
+    ui.reportButton.click()
+    assert "No folder is chosen" in ui.statusLabel.text
+    ui.publishPathLineEdit.currentPath = str(tmp_path)
+    ui.labelLineEdit.text = "P-007"
+    ui.reportButton.click()
+    text = (tmp_path / "P-007.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert "Lesion 1: chronic active" in page.text and "sub-01 Chi" not in page.text
+    assert not [value for _, name, value in page.attributes if name in ("src", "href") and value[:1] not in "#d"]
+    ui.dicomButton.click()
+    assert {path.name for path in tmp_path.glob("*.dcm")} == {"P-007_lesions_seg.dcm", "P-007_lesions_sr.dcm"}
+    assert not ui.readingsButton.enabled
+    for reader in ("AB", "CD"):
+        ui.readerLineEdit.text = reader
+        ui.blindCheckBox.checked = True
+        for row in range(2):
+            ui.lesionsTable.selectRow(row)
+            choose(ui.stageComboBox, "chronic active" if numbers(ui)[row] == 1 else "chronic inactive")
+            choose(ui.rimComboBox, "definite")
+            ui.keepButton.click()
+    ui.readingsButton.click()
+    assert len(list(tmp_path.glob("*_readings.tsv"))) == 3
+    ui.agreementButton.click()
+    assert "agreement.html" in ui.statusLabel.text and (tmp_path / "agreement.html").is_file()
 
 
 def test_reviews_survive_a_saved_scene(ui, host, tmp_path):

@@ -19,7 +19,6 @@ def scene():
     slicer = slicerhost.scene()
     slicer.mrmlScene.Clear()
     slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    slicer.vtkSlicerSegmentationsModuleLogic()  # registers the representations, as the application does
     return slicer.mrmlScene
 
 

@@ -8,7 +8,7 @@ import types
 from pathlib import Path
 
 OWN = Path(__file__).parent / "own"
-_state = {"python_files": None, "app": None, "logic": None, "markups": None}
+_state = {"python_files": None, "app": None, "logic": None, "markups": None, "segmentations": None}
 
 
 def python_files():
@@ -39,6 +39,9 @@ def scene():
         markups.SetMRMLScene(slicer.mrmlScene)
         _state["logic"].SetModuleLogic("Markups", markups)
         _state["markups"] = markups  # the application logic does not keep it alive
+        segmentations = slicer.vtkSlicerSegmentationsModuleLogic()
+        segmentations.SetMRMLScene(slicer.mrmlScene)  # registers the representations of segments and their conversion
+        _state["segmentations"] = segmentations
         _state["logic"].GetColorLogic().SetMRMLScene(slicer.mrmlScene)  # registers the nodes of the module Colors
         if folder != str(OWN):
             start()
