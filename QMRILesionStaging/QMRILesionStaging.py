@@ -236,6 +236,7 @@ class QMRILesionStagingLogic(ScriptedLoadableModuleLogic):
         from QMRIEstimationLib.errors import check_cancelled
         from QMRILesionStagingLib.options import StagingOptions
         from QMRILesionStagingLib.scene.case import remember
+        from QMRILesionStagingLib.scene.fill import subject_of
         from QMRILesionStagingLib.scene.given import staging_input_from_nodes
         from QMRILesionStagingLib.scene.patient import one_patient
         from QMRILesionStagingLib.scene.results import add_staging
@@ -247,7 +248,8 @@ class QMRILesionStagingLogic(ScriptedLoadableModuleLogic):
         options = options or StagingOptions()
         staging = stage_lesions(given, options, progress, cancelled)
         check_cancelled(cancelled)
-        nodes = add_staging(staging, given, lesions.GetScene(), lesions.GetName())
+        subject = next((name for node in maps.values() if (name := subject_of(node))), lesions.GetName())
+        nodes = add_staging(staging, given, lesions.GetScene(), subject)
         images = {"tissue": tissue, "before": before, "after": after, "enhancing": enhancing}
         inputs = {"chi": chi, "r2star": r2star, "r1": r1, "r2": r2, "pd": pd, "lesions": lesions, **images}
         remember(nodes["table"], inputs, fieldStrength, options, (*notes, *staging.notes))

@@ -8,6 +8,7 @@ from QMRILesionStagingLib.lesion_table import lesion_rows
 from QMRILesionStagingLib.scene import correct
 from QMRILesionStagingLib.scene.case import given_again, reference_of
 from QMRILesionStagingLib.scene.correct import Corrections
+from QMRILesionStagingLib.scene.record import staging_in
 from QMRILesionStagingLib.scene.review import override
 from QMRILesionStagingLib.scene.segments import labels_of, segment_of
 from QMRILesionStagingLib.scene.tables import rows_of
@@ -187,3 +188,18 @@ def test_a_map_that_left_the_scene_is_named(nodes):
     slicer.mrmlScene.RemoveNode(slicer.util.getNode("R1"))
     with pytest.raises(InputError, match="r1 is no longer in the scene"):
         Corrections(nodes).delete([1], "AB", "a vessel")
+
+
+def test_a_second_staging_is_a_staging_of_its_own(nodes):
+    import slicer
+
+    import QMRILesionStaging
+
+    rows, chi = rows_of(nodes["table"]), reference_of(nodes["table"])
+    drawn = slicer.util.getNode("sub-01")
+    QMRILesionStaging.QMRILesionStagingLogic().process(chi, drawn, options=QUICK)
+    found = staging_in(slicer.mrmlScene)
+    assert set(found) == {"sub-01", "sub-01 (2)"}
+    assert rows_of(found["sub-01"]["table"]) == rows
+    Corrections(found["sub-01 (2)"]).delete([1], "AB", "a vessel")
+    assert len(rows_of(found["sub-01"]["table"])) == 2 and len(rows_of(found["sub-01 (2)"]["table"])) == 1

@@ -50,12 +50,13 @@ def profile_rows(staging):
 
 def direction_rows(staging):
     """One row a point of a border: RAS (mm) and what it shows, a key of calls.DIRECTIONS."""
-    return [
-        dict(zip(("lesion", "x", "y", "z", "state"), (lesion.number, *map(float, point), int(state)), strict=True))
-        for lesion in staging.lesions
-        if lesion.rim.points is not None
-        for point, state in zip(lesion.rim.points, lesion.rim.state, strict=True)
-    ]
+    rows = []
+    for lesion in staging.lesions:
+        if lesion.rim.points is not None:
+            for point, state in zip(lesion.rim.points, lesion.rim.state, strict=True):
+                x, y, z = (round(float(place), 3) for place in point)  # scenes keep six digits
+                rows.append({"lesion": lesion.number, "x": x, "y": y, "z": z, "state": int(state)})
+    return rows
 
 
 def stage_labels(staging):

@@ -7,7 +7,7 @@ import slicer
 from QMRIEstimationLib.errors import InputError
 from slicer.i18n import tr as _
 
-from ..scene.record import STAGING
+from ..scene.record import STAGING, subject_label
 
 
 class PublishControl:
@@ -59,7 +59,7 @@ class PublishControl:
     def _label(self, nodes):
         if self._review.parameters.label.strip():
             return self._review.parameters.label.strip()
-        return nodes["table"].GetAttribute(STAGING).rpartition("/")[0] if nodes else ""
+        return subject_label(nodes["table"].GetAttribute(STAGING).rpartition("/")[0]) if nodes else ""
 
     def _folder(self):
         text = self._ui.publishPathLineEdit.currentPath

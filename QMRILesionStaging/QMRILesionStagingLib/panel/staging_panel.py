@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 from ..calls import GRADES, STAGE_NAMES
 from ..scene.fill import MAPS, fill, subject_of
 from ..scene.readings import keep_reading, order_of, readings_of
-from ..scene.record import staging_in
+from ..scene.record import STAGING, staging_in
 from ..scene.review import override
 from ..scene.segments import hide_call, segment_of, show_call
 from ..scene.tables import rows_of
@@ -107,7 +107,7 @@ class StagingPanel:
             self._running = False
             self.ui.progressBar.value = 0
             self.refresh()
-        self.ui.statusLabel.text = text
+        self.say(text)
 
     def cancel(self, checked=False):
         self._cancelled = True
@@ -162,6 +162,9 @@ class StagingPanel:
             return str(error)
         except Cancelled:
             return _("Cancelled; the scene was not changed.")
+        self.refresh()
+        combo = self.ui.stagingComboBox
+        combo.currentIndex = combo.findText(nodes["table"].GetAttribute(STAGING).rpartition("/")[0])
         return _("Done: {count} lesions.").format(count=nodes["table"].GetNumberOfRows())
 
     def _progress(self, fraction, text):

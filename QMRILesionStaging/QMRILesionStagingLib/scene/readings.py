@@ -11,7 +11,7 @@ from QMRIEstimationLib.errors import InputError
 from QMRIEstimationLib.io.text import write_table
 
 from ..calls import PROGRAM, READING_COLUMNS
-from .record import STAGING
+from .record import STAGING, subject_label
 from .review import check_call, time_text
 from .tables import fill_table, new_table, rows_of
 
@@ -76,10 +76,11 @@ def export_readings(nodes, folder):
     """
     if not (READINGS in nodes and rows_of(nodes[READINGS])):
         raise InputError("No blind reading was made yet; tick Blind, call the lesions, then export.")
-    subject = nodes["table"].GetAttribute(STAGING).rpartition("/")[0]
-    found = re.search(r"(sub-[A-Za-z0-9]+)(?:_(ses-[A-Za-z0-9]+))?", subject)
-    person = found[1] if found else "sub-" + (re.sub(r"[^A-Za-z0-9]", "", subject) or "scene")
-    session = found[2] if found else None
+    label = subject_label(nodes["table"].GetAttribute(STAGING).rpartition("/")[0])
+    person, _, session = label.partition("_ses-")
+    if not person.startswith("sub-"):
+        person = "sub-" + (re.sub(r"[^A-Za-z0-9]", "", person) or "scene")
+    session = f"ses-{session}" if session else None
     lesions = {round(row["lesion"]): row for row in rows_of(nodes["table"])}
     rows = rows_of(nodes[READINGS])
     rows += [

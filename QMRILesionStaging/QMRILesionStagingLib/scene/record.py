@@ -1,5 +1,7 @@
 """Which nodes of the scene belong to a staging."""
 
+import re
+
 import slicer
 from QMRIEstimationLib.scene.attributes import PREFIX
 
@@ -16,3 +18,18 @@ def staging_in(scene):
             if mark:
                 found.setdefault(folder, {})[key] = node
     return found
+
+
+def free_name(scene, name):
+    """`name`, or with a number behind it where a staging of that name is in the scene: none is mixed with another."""
+    there, number, free = staging_in(scene), 1, name
+    while free in there:
+        number += 1
+        free = f"{name} ({number})"
+    return free
+
+
+def subject_label(folder):
+    """`sub-01` or `sub-01_ses-02` of the name of a staging, else the name itself."""
+    found = re.match(r"sub-[A-Za-z0-9]+(_ses-[A-Za-z0-9]+)?", folder)
+    return found[0] if found else folder

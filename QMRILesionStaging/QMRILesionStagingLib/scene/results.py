@@ -5,7 +5,7 @@ from QMRIEstimationLib.scene.made import all_or_nothing
 
 from ..calls import COLORS, stage_of_row
 from ..lesion_table import LesionTables, tables_of
-from .record import STAGING
+from .record import STAGING, free_name
 from .segments import fill_segments, labels_of
 from .tables import fill_table, rows_of
 
@@ -18,12 +18,13 @@ def add_staging(staging, given, scene, folder_name):
 
     Args:
         staging: staging.Staging. given: staging.StagingInput. scene: vtkMRMLScene. folder_name: of the
-            subject-hierarchy folder.
+            subject-hierarchy folder; numbered where there is one already.
     Returns:
         "lesions" -> segmentation with one segment a lesion, "table" -> table node, and for each of Chi and R2star
         "<map> profiles" -> table node and "<map> chart" -> plot chart node, and "rim directions" -> table node with
         what each point of a border shows; without lesions only the table.
     """
+    folder_name = free_name(scene, folder_name)
     with all_or_nothing(scene) as made:
         folder = made.folder(f"{folder_name} lesions")
         tables = tables_of(staging)
