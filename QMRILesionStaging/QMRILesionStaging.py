@@ -61,8 +61,7 @@ class Preset(enum.Enum):
     """How sure a call must be; the values are keys of QMRILesionStagingLib.presets.PRESETS."""
 
     STANDARD = "Standard"
-    SPECIFIC = "Specific"
-    SENSITIVE = "Sensitive"
+    CAUTIOUS = "Cautious"
 
     def label(self):
         return _(self.value)

@@ -69,6 +69,10 @@ def main():
     rims = [row for row in range(ui.lesionsTable.rowCount) if ui.lesionsTable.item(row, 3).text() == "definite"]
     ui.lesionsTable.selectRow(rims[0])
     slicerhost.grab_window(staging, FOLDER / "review.png", fit=False)
+    ui.surfacesCheckBox.checked = True
+    for part in ("correct", "show", "publish"):
+        getattr(ui, f"{part}CollapsibleButton").collapsed = False
+    slicerhost.grab(staging, FOLDER / "correct.png", WIDTH)
     slicerhost.close_views()
     problems = slicerhost.complaints()
     if problems:

@@ -5,6 +5,7 @@ import pytest
 import slicerhost
 import vtk
 from html_checks import Page
+from QMRILesionStagingLib.scene.case import recall
 from QMRILesionStagingLib.scene.readings import order_of
 from QMRILesionStagingLib.scene.record import staging_in
 from QMRILesionStagingLib.scene.segments import segment_id, segment_of
@@ -356,3 +357,16 @@ def test_cancel_leaves_the_scene_as_it_was(ui, host, monkeypatch):
     ui.applyButton.click()
     assert ui.statusLabel.text == "Cancelled; the scene was not changed."
     assert host.mrmlScene.GetNumberOfNodes() == before and ui.applyButton.enabled
+
+
+def test_presets_are_those_of_the_library_and_reach_the_engine(ui, host, modules, monkeypatch):
+    from QMRILesionStagingLib.presets import PRESETS
+
+    import QMRILesionStaging
+
+    assert [preset.value for preset in QMRILesionStaging.Preset] == list(PRESETS)
+    ui.fillButton.click()
+    choose(ui.presetComboBox, "Cautious")
+    ui.applyButton.click()
+    options = recall(staging(host)["table"])[3]
+    assert options.stage.certain == PRESETS["Cautious"]["stage"]["certain"]

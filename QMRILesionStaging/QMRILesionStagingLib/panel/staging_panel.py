@@ -258,7 +258,7 @@ class StagingPanel:
             call = readings_of(nodes, self.parameters.reader).get(lesion, {})
             self.ui.reasonLabel.text = ""
         else:
-            self.ui.reasonLabel.text = _("Lesion {number}: {reason} Rim {grade}: {why}").format(
+            self.ui.reasonLabel.text = _("Lesion {number}: {reason}. Rim {grade}: {why}.").format(
                 number=lesion, reason=row["reason"], grade=row["rim_grade"], why=row["rim_reason"] or ""
             )
         for combo, name in ((self.ui.stageComboBox, "stage"), (self.ui.rimComboBox, "rim_grade")):
