@@ -13,6 +13,17 @@ MODULES = ("QMRIEstimation", "QMRILesionStaging")
 DATA = Path(os.environ.get("QMRI_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_process():
+    """Several subjects run in this process, for speed; gives what users get, for the tests of the runner."""
+    from QMRIEstimationLib import cli_run
+
+    own = cli_run._apart
+    cli_run._apart = lambda *_: False
+    yield own
+    cli_run._apart = own
+
+
 @pytest.fixture
 def rng():
     """A seeded random generator."""

@@ -72,6 +72,11 @@ class BackgroundRun:
         return past * (1 - self.fraction) / self.fraction
 
     @property
+    def crashed(self):
+        """Whether it ended without having said why: killed, out of memory, or by a fault of the libraries."""
+        return self._process.poll() not in (None, 0, 1, 2) and not self._cancelled
+
+    @property
     def cancelled(self):
         """Whether it was stopped by `cancel`."""
         return self._cancelled

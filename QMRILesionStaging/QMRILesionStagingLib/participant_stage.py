@@ -9,6 +9,7 @@ from QMRIEstimationLib.io.text import write_json, write_table
 from .calls import STAGE_NAMES
 from .lesion_section import lesion_section
 from .lesion_table import stage_labels, tables_of
+from .region_section import region_section
 from .regions import region_rows
 from .session_input import staging_input
 from .staging import stage_lesions
@@ -39,19 +40,23 @@ def stage_session(folder, estimate, settings, steps, explicit, progress=None, ca
             raise
         return (), (f"{str(error).rstrip('.')}; the lesions were not staged.",)
     anat, name = folder / "anat", prefix(session.subject, session.session)
+    regions = ()
     if "regions" in steps and (staging.surroundings.labelled or staging.lesions):
-        rows = region_rows(given.maps, staging.labels, staging.surroundings, estimate.geometry)
+        rows = region_rows(
+            given.maps, staging.labels, staging.surroundings, estimate.geometry, given.tissue, given.field_strength
+        )
         write_table(anat / f"{name}_desc-regions_stats.tsv", rows)
+        regions = (region_section(rows),)
     if session.lesions is None:
-        return (), (*notes, "no lesion mask was found in a derivative, so no lesions were staged.")
+        return regions, (*notes, "no lesion mask was found in a derivative, so no lesions were staged.")
     if "stage" not in steps:
-        return (), notes
+        return regions, notes
     _write_labels(anat / name, estimate, staging)
     tables = tables_of(staging)
     if tables.rows:
         write_table(anat / f"{name}_desc-lesions_stats.tsv", tables.rows)
         write_table(anat / f"{name}_desc-profiles_stats.tsv", tables.profiles)
-    return (lesion_section(tables, given),), (*notes, *staging.notes)
+    return (lesion_section(tables, given), *regions), (*notes, *staging.notes)
 
 
 def _write_labels(stem, estimate, staging):

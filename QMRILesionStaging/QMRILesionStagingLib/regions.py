@@ -1,69 +1,86 @@
-"""Statistics of regions, one row a region and map: normal-appearing white matter and shells around the lesions."""
+"""Statistics of regions, one row a region and map: spread, peak, and what a region holds in all (iron, myelin)."""
 
 import numpy as np
 from scipy import ndimage
 
+from .region_masks import CSF, region_masks
 from .staging import MAPS
 
-SHELLS = ((0.0, 2.0), (2.0, 4.0), (4.0, 6.0))  # mm
-FROM_LESIONS = 3.0  # mm that normal-appearing white matter keeps from lesions
+IRON_FREE, IRON_SLOPE = 14.3, 0.27  # 1/s, and 1/s per mg/kg wet tissue: R2* of gray matter at 3 T
+IRON_SOURCE = "Langkammer C et al. 2010, Radiology 257:455"
+IRON_FIELD = (2.8, 3.2)  # T, of that relation
+NOT_IRON = ("thalamus", "cortex", "cerebell")  # gray matter whose R2* is not told by iron alone
 _BINS = 64
 _FEWEST = 10  # voxels from which on a peak is told
 
 
-def region_rows(maps, labels, around, geometry):
+def region_rows(maps, labels, around, geometry, tissue=None, field_strength=None):
     """Rows of the table of regions.
 
     Args:
         maps: name -> maps.QuantitativeMap. labels: int [k, j, i], the lesions. around: surroundings.Surroundings.
-        geometry: Geometry.
+        geometry: Geometry. tissue: as for `region_masks`. field_strength: T, or None.
+    Returns:
+        Dictionaries with the columns of the contract and, for R2* of nuclei at 3 T, `excess` (R2* above that of gray
+        matter without iron, times volume: what stays when a nucleus shrinks and keeps its iron) and `iron_mg_per_kg`.
     """
+    regions = region_masks(labels, around, geometry, tissue)
+    reference = _mean(maps["Chi"], regions[CSF]) if "Chi" in maps and CSF in regions else None
+    at_3t = field_strength is not None and IRON_FIELD[0] <= field_strength <= IRON_FIELD[1]
     return [
-        _row(region, maps[name], where, geometry)
-        for region, where in white_matter_regions(labels, around, geometry).items()
+        _row(region, maps[name], where, geometry, reference, at_3t and tissue is not None)
+        for region, where in regions.items()
         for name in MAPS
         if name in maps
     ]
 
 
-def white_matter_regions(labels, around, geometry):
-    """name -> bool [k, j, i]: NAWM, eroded by one voxel and away from lesions, and shells around all lesions."""
-    voxel = geometry.voxel_size
-    normal = around.white & (labels == 0)
-    edge = ndimage.binary_dilation(~(around.white | (labels > 0)))
-    nowhere = np.full(labels.shape, np.inf)
-    distance = ndimage.distance_transform_edt(labels == 0, sampling=voxel) if labels.any() else nowhere
-    distance = distance - 0.5 * min(voxel)  # from the border, not from the middle of the outermost voxel
-    found = {"NAWM": normal & ~edge & (distance > FROM_LESIONS)}
-    for inner, outer in SHELLS:
-        found[f"periplaque {inner:g}-{outer:g} mm"] = normal & (distance > inner) & (distance <= outer) & ~edge
-    return found
-
-
-def _row(region, result, where, geometry):
+def _row(region, result, where, geometry, reference, at_3t):
     chosen = where & result.valid
     values = result.values[chosen].astype(np.float64)
+    volume = values.size * geometry.voxel_volume
     row = {"region": region, "map": result.name, "unit": result.unit, "n": int(values.size)}
-    row["volume_mm3"] = round(values.size * geometry.voxel_volume, 1)
+    row["volume_mm3"] = round(volume, 1)
     names = ("mean", "median", "sd", "p5", "p25", "p75", "p95", "peak", "content")
-    note = "content is the sum of the map times the volume of a voxel"
-    if result.name == "Chi":
-        note += f"; zero of chi: {result.parameters.get('ReferenceRegion', 'unknown')}"
     if not values.size:
-        return row | dict.fromkeys(names) | {"note": "no valid voxel"}
+        nothing = dict.fromkeys((*names, "excess", "iron_mg_per_kg"))
+        return row | nothing | {"note": "no valid voxel"}
     p5, p25, median, p75, p95 = np.percentile(values, (5, 25, 50, 75, 95))
-    figures = (
-        values.mean(),
-        median,
-        values.std(),
-        p5,
-        p25,
-        p75,
-        p95,
-        _peak(values),
-        values.sum() * geometry.voxel_volume,
+    content, note = _content(result, values, volume, reference)
+    figures = (values.mean(), median, values.std(), p5, p25, p75, p95, _peak(values), content)
+    row |= {n: _number(v) for n, v in zip(names, figures, strict=True)}
+    row |= {"excess": None, "iron_mg_per_kg": None}
+    if result.name == "R2star" and at_3t and _holds_iron(region):
+        row["excess"] = _number((values - IRON_FREE).sum() * geometry.voxel_volume)
+        row["iron_mg_per_kg"] = _number((values.mean() - IRON_FREE) / IRON_SLOPE)
+        note += f"; excess: above {IRON_FREE:g} 1/s, iron by {IRON_SLOPE:g} 1/s per mg/kg ({IRON_SOURCE})"
+    return row | {"note": note}
+
+
+def _content(result, values, volume, reference):
+    """Sum of a map times the volume of a voxel, and what it refers to."""
+    whole = float(values.mean() * volume)
+    if result.name != "Chi":
+        return whole, "content is the sum of the map times the volume of a voxel"
+    if reference is None:
+        zero = result.parameters.get("ReferenceRegion", "unknown")
+        return whole, f"content is the sum of chi times the volume of a voxel; zero of chi: {zero}"
+    note = (
+        f"content is the sum of chi less its mean in CSF ({reference:.6g} ppm) times the volume of a voxel; it falls "
+        f"by {volume:.1f} mm3 for each ppm of that reference"
     )
-    return row | {n: _number(v) for n, v in zip(names, figures, strict=True)} | {"note": note}
+    return whole - reference * volume, note
+
+
+def _holds_iron(region):
+    """Whether R2* of a region is told by its iron: nuclei of gray matter, and not all of them."""
+    white = region.startswith(("NAWM", "DAWM", "periplaque", CSF))
+    return not white and not any(word in region for word in NOT_IRON)
+
+
+def _mean(result, where):
+    chosen = where & result.valid
+    return float(result.values[chosen].mean(dtype=np.float64)) if chosen.any() else None
 
 
 def _peak(values):

@@ -40,7 +40,7 @@ def surroundings_of(lesions, maps, brain, geometry, tissue=None):
     if tissue is not None:
         labels, names = tissue
         kinds = {kind: [n for n, name in names.items() if kind_of(name) == kind] for kind in ("white", "gray", "fluid")}
-        cortex = [n for n in kinds["gray"] if _is_cortex(names[n])]
+        cortex = [n for n in kinds["gray"] if is_cortex(names[n])]
         white, gray, fluid = (np.isin(labels, kinds[kind]) for kind in ("white", "gray", "fluid"))
         if (white & (lesions == 0)).any():
             return Surroundings(white, gray & (lesions == 0), fluid & (lesions == 0), np.isin(labels, cortex), True)
@@ -61,7 +61,8 @@ def kind_of(name):
     return "gray"
 
 
-def _is_cortex(name):
+def is_cortex(name):
+    """Whether a tissue label is that of the cortex of the cerebrum."""
     lower = name.lower()
     return "cerebell" not in lower and ("cortex" in lower or lower in ("gm", "gray matter", "grey matter", "ctx"))
 

@@ -129,7 +129,7 @@ class SceneRun:
             config = self._work.folder / CONFIG
             write_text(config, settings_text(request))
             arguments = arguments_of(request, self._work.raw.folder, self._work.output, config)
-            self._run = BackgroundRun([*arguments, "-v"], self._work.folder / "log.txt")
+            self._run = BackgroundRun([*arguments, "--force", "-v"], self._work.folder / "log.txt")
         except BaseException:
             self._work.clear()
             raise

@@ -13,6 +13,7 @@ from QMRIEstimationLib.report.subject import SIDEWAYS, footer, header, map_secti
 from QMRIEstimationLib.scene.attributes import header_of
 
 from ..lesion_section import lesion_section
+from ..region_section import region_section
 from ..regions import region_rows
 from ..surroundings import surroundings_of
 from .case import NOTES, given_again, recall, reference_of
@@ -22,7 +23,6 @@ from .review import HISTORY
 from .tables import rows_of
 
 DATES = ("AcquisitionDateTime", "AcquisitionDate", "SeriesDate", "StudyDate")  # the first that is known is shown
-REGION_COLUMNS = ("region", "map", "unit", "n", "mean", "median", "sd")
 
 
 def write_scene_report(nodes, path, title, given=None):
@@ -73,13 +73,8 @@ def _notes(sentences, kinds):
 def _regions(tables, given):
     arrays = {name: (m.values, m.valid) for name, m in given.maps.items()}
     around = surroundings_of(tables.labels, arrays, given.brain, given.geometry, given.tissue)
-    rows = [
-        [row[name] for name in REGION_COLUMNS]
-        for row in region_rows(given.maps, tables.labels, around, given.geometry)
-        if row["n"]
-    ]
-    found = table(REGION_COLUMNS, rows, numeric=range(3, len(REGION_COLUMNS)))
-    return join(Html('<section id="regions"><h2>Regions</h2>\n'), found, Html("</section>\n"))
+    rows = region_rows(given.maps, tables.labels, around, given.geometry, given.tissue, given.field_strength)
+    return region_section(rows)[2]
 
 
 def _inputs(maps, images, strength):
