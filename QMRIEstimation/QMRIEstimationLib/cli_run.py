@@ -64,7 +64,7 @@ def _run(options):
     from .threads import use_threads
 
     if options.level == "group":
-        return _group(options.output_dir)
+        return _group(options.output_dir, options.bids_dir)
     settings = read_settings(options.config, StudySettings()) if options.config else StudySettings()
     if options.denoise is not None:
         settings = settings.with_denoising(options.denoise)
@@ -244,9 +244,9 @@ def _derivatives(pairs):
     return folders or None
 
 
-def _group(output_dir):
+def _group(output_dir, bids_dir):
     from QMRILesionStagingLib.cohort import group
 
-    group(output_dir)
+    group(output_dir, bids_dir)
     print(f"Open {Path(output_dir) / 'index.html'}")
     return DONE

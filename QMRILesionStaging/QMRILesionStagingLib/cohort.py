@@ -11,10 +11,13 @@ from QMRIEstimationLib.errors import InputError
 from QMRIEstimationLib.io.derivatives import prefix, session_folder
 from QMRIEstimationLib.io.text import read_table, write_text
 
-from .index_page import LESION_TABLE, index_page
+from .comparisons import compare_groups, deviations, group_of, missing_package, values_of
+from .index_page import LESION_TABLE, REGION_TABLE, index_page
 from .thumbnail import thumbnail
 
-TABLES = (LESION_TABLE, "desc-regions_stats.tsv")
+TABLES = (LESION_TABLE, REGION_TABLE)
+COMPARISONS, DEVIATIONS = "desc-comparisons_stats.tsv", "desc-deviations_stats.tsv"
+NOT_ENHANCING = ("none", "unknown", "n/a")
 LOG_FIELDS = {"participant_id": str, "session_id": str, "status": str, "figures": dict, "warnings": list}
 SESSION = re.compile(r"sub-([A-Za-z0-9+]+)(?:_ses-([A-Za-z0-9+]+))?")
 
@@ -27,7 +30,7 @@ class SessionResult:
         subject, session: labels without prefix. log: the latest record, {} when there is none.
         made_by: the latest record of a run that was done, {} when there is none; the results on disk are its.
         has_maps: whether there is any. report: name of the HTML file, "" when there is none.
-        thumbnail: data URI or "".
+        thumbnail: data URI or "". pd_calibration: how proton density was calibrated, "" where it is not known.
         tables: file name -> list of rows (dictionaries) of this session's tables.
     """
 
@@ -38,6 +41,7 @@ class SessionResult:
     has_maps: bool
     report: str
     thumbnail: str
+    pd_calibration: str
     tables: dict
 
     @property
@@ -51,11 +55,12 @@ class SessionResult:
         return self.log.get("status", "done") != "done" or not self.has_maps
 
 
-def group(output_dir, progress=None):
-    """Write index.html, the merged tables and participants.tsv of a derivative data set.
+def group(output_dir, bids_dir=None, progress=None):
+    """Write index.html, the merged tables, comparisons and participants.tsv of a derivative data set.
 
     Args:
-        output_dir: where the participant level wrote. progress: optional callback progress(fraction, text).
+        output_dir: where the participant level wrote. bids_dir: raw data set whose participants.tsv holds covariates
+            (age, sex, group), or None. progress: optional callback progress(fraction, text).
     Returns:
         The number of sessions found.
     Raises:
@@ -79,12 +84,14 @@ def group(output_dir, progress=None):
         if progress is not None:
             progress(number / len(names), prefix(subject, session))
         results.append(_result(output_dir, subject, session, logs.get((subject, session), []), problems))
-    rows_of = {name: _merged(results, name) for name in TABLES}
+    known = _covariates(bids_dir, problems)
+    rows_of = {name: _merged(results, name, known) for name in TABLES}
+    rows_of[COMPARISONS], rows_of[DEVIATIONS] = _compared(results, rows_of, known, problems)
     for name, rows in rows_of.items():
         _replace_tsv(output_dir / name, rows)
-    _replace_tsv(output_dir / "participants.tsv", _participants(output_dir))
+    _replace_tsv(output_dir / "participants.tsv", _participants(output_dir, known))
     merged = [name for name, rows in rows_of.items() if rows]
-    write_text(output_dir / "index.html", index_page(results, problems, merged))
+    write_text(output_dir / "index.html", index_page(results, problems, merged, rows_of[COMPARISONS]))
     if progress is not None:
         progress(1.0, "index page")
     return len(results)
@@ -148,24 +155,61 @@ def _result(output_dir, subject, session, logs, problems):
         made_by=done[-1] if done else {},
         report=report if (output_dir / report).is_file() else "",
         thumbnail=picture,
+        pd_calibration=_pd_calibration(folder / "anat" / f"{name}_PDmap.json"),
         tables=tables,
     )
 
 
-def _merged(results, kind):
-    """The rows of all sessions with participant and session in front."""
-    return [
-        {"participant_id": f"sub-{result.subject}", "session_id": f"ses-{result.session}" if result.session else "n/a"}
-        | row
-        for result in results
-        for row in result.tables.get(kind, ())
-    ]
+def _pd_calibration(sidecar):
+    try:
+        return json.loads(sidecar.read_text(encoding="utf-8")).get("PDCalibration", "")
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
-def _participants(output_dir):
-    """One row a subject that has a folder, as BIDS asks."""
+def _covariates(bids_dir, problems):
+    """participant_id -> row of the raw participants.tsv; {} where there is none."""
+    path = Path(bids_dir) / "participants.tsv" if bids_dir is not None else None
+    if path is None or not path.is_file():
+        return {}
+    try:
+        rows = read_table(path)
+    except ValueError as error:
+        problems.append(f"{path}: {error}; ages, sexes and groups are not known.")
+        return {}
+    return {row["participant_id"]: row for row in rows if row.get("participant_id")}
+
+
+def _merged(results, kind, known):
+    """The rows of all sessions with participant, session and covariates in front."""
+    rows = []
+    for result in results:
+        person = f"sub-{result.subject}"
+        about = {"participant_id": person, "session_id": f"ses-{result.session}" if result.session else "n/a"}
+        about |= {name: value for name, value in known.get(person, {}).items() if name not in about}
+        rows += [about | row for row in result.tables.get(kind, ())]
+    return rows
+
+
+def _compared(results, rows_of, known, problems):
+    """Tables of comparisons and of deviations; empty without patients and controls."""
+    groups = {group_of(row) for row in known.values()}
+    if not {"patient", "control"} <= groups:
+        return [], []
+    missing = missing_package()
+    if missing:
+        problems.append(missing)
+        return [], []
+    active = {row["participant_id"] for row in rows_of[LESION_TABLE] if row.get("enhancement") not in NOT_ENHANCING}
+    barred = {f"sub-{result.subject}" for result in results if result.pd_calibration == "nawm"}
+    values = values_of(rows_of[REGION_TABLE])
+    return compare_groups(values, known, active, barred), deviations(values, known)
+
+
+def _participants(output_dir, known):
+    """One row a subject that has a folder, as BIDS asks, with what the raw data set says of it."""
     names = sorted(path.name for path in output_dir.glob("sub-*") if path.is_dir())
-    return [{"participant_id": name} for name in names]
+    return [{"participant_id": name} | known.get(name, {}) for name in names]
 
 
 def _replace_tsv(path, rows):

@@ -7,16 +7,19 @@ from urllib.parse import quote
 from QMRIEstimationLib.display import display_of
 from QMRIEstimationLib.report.page import Html, details, html, join, notes, page, table
 
-LESION_TABLE = "desc-lesions_stats.tsv"
+from .calls import PRESENT, STAGE_NAMES
+
+LESION_TABLE, REGION_TABLE = "desc-lesions_stats.tsv", "desc-regions_stats.tsv"
+STAGE_LETTERS = dict(zip(STAGE_NAMES, ("EA", "LA", "CA", "CI", "?"), strict=True))
 MEDIANS = ("R1", "R2", "R2star", "PD", "Chi")
 
 
-def index_page(results, problems, merged):
+def index_page(results, problems, merged, comparisons=()):
     """The index page as text.
 
     Args:
         results: cohort.SessionResult of every session. problems: sentences about damaged files.
-        merged: names of the merged tables that were written.
+        merged: names of the merged tables that were written. comparisons: rows of comparisons.compare_groups.
     """
     failed = [result for result in results if result.failed]
     subjects = len({result.subject for result in results})
@@ -36,6 +39,8 @@ def index_page(results, problems, merged):
         parts.append(notes("Read this first", doubts))
     parts.append(Html("<h2>Subjects</h2>\n"))
     parts.append(_subjects(results))
+    if comparisons:
+        parts.append(_compared(comparisons))
     if merged:
         parts.append(Html("<h2>Merged tables</h2><ul>"))
         parts += [Html(f'<li><a href="{quote(name)}">{html(name)}</a></li>') for name in merged]
@@ -54,7 +59,7 @@ def _subjects(results):
     medians = [name for name in MEDIANS if any(f"{name}_median" in _figures(result) for result in results)]
     lesions = any(LESION_TABLE in result.tables for result in results)
     header = ["", "Session", "State", "Brain, ml", *(_median_title(name) for name in medians)]
-    header += ["Lesions"] if lesions else []
+    header += ["Lesions", *STAGE_LETTERS.values(), "Rims"] if lesions else []
     header += ["Notes", "Run (UTC)"]
     rows = []
     for result in results:
@@ -62,10 +67,44 @@ def _subjects(results):
         values = [display_of(name).text(figures[f"{name}_median"]) if f"{name}_median" in figures else None
                   for name in medians]  # fmt: skip
         row = [_picture(result), _link(result), _state(result), figures.get("brain_volume_ml"), *values]
-        row += [len(result.tables[LESION_TABLE]) if LESION_TABLE in result.tables else None] if lesions else []
+        row += _stages(result.tables.get(LESION_TABLE)) if lesions else []
         row += [len(result.made_by.get("warnings", ())), str(result.log.get("started", "n/a")).replace("T", " ")]
         rows.append(row)
     return table(header, rows, numeric=tuple(range(3, len(header) - 1)))
+
+
+def _stages(rows):
+    """Numbers of lesions, of each stage, and of rims; n/a where there is no table."""
+    if rows is None:
+        return [None] * (len(STAGE_LETTERS) + 2)
+    stages = Counter(row["stage"] for row in rows)
+    rims = sum(row.get("rim_grade") in PRESENT for row in rows)
+    return [len(rows), *(stages[name] for name in STAGE_LETTERS), rims]
+
+
+def _compared(rows):
+    """Patients against controls: first what the literature has an expectation of, then what differs otherwise."""
+    told = [row for row in rows if row["expected"] is not None]
+    other = [row for row in rows if row["expected"] is None and row["p_corrected"] < 0.05]
+    header = ("Region", "Map", "Measure", "Patients, controls", "Difference (95 %)", "Effect size d", "Corrected p",
+              "Literature", "Found")  # fmt: skip
+    cells = [
+        (row["region"], row["map"], row["measure"], f"{row['patients']}, {row['controls']}",
+         f"{row['difference']:+.3g} ({row['low']:+.3g} to {row['high']:+.3g})", f"{row['d']:+.2f}",
+         f"{row['p_corrected']:.2g}", row["expected"] or "", row["found"])
+        for row in [*told, *other]
+    ]  # fmt: skip
+    about = (
+        "Least squares with robust errors, adjusted for what the table names as covariates; p by Benjamini and "
+        "Hochberg over all regions, maps and measures. Literature: Tables 1 and 2 of Tranfa M et al. 2022."
+    )
+    return join(
+        Html("<h2>Patients against controls</h2>\n"),
+        table(header, cells, numeric=(4, 5, 6)),
+        Html('<p class="soft">'),
+        about,
+        Html("</p>"),
+    )
 
 
 def _figures(result):
