@@ -20,7 +20,7 @@ from QMRIEstimationLib.background import library_folders
 from QMRIEstimationLib.runner import local
 from QMRIEstimationLib.runner.local import run_local
 from QMRIEstimationLib.runner.memory import GB, machine_memory, needed_memory
-from QMRIEstimationLib.runner.unit import Unit, fingerprint, is_done, mark_done
+from QMRIEstimationLib.runner.unit import Fingerprints, Unit, is_done, mark_done
 from QMRIEstimationLib.settings import Settings
 
 LABELS = ("01", "02", "03", "04")
@@ -297,7 +297,7 @@ def test_the_fingerprint_follows_files_sidecars_parameters_and_choices(raw, tmp_
     unit, choices = Unit("01"), {"maps": None, "steps": None}
 
     def now(settings=Settings(), choices=choices):
-        return fingerprint(unit, own, None, settings, choices)
+        return Fingerprints(own, None, settings, choices).of(unit)
 
     first = now()
     assert now() == first

@@ -59,7 +59,7 @@ def _run(options):
     from .io.bids import find_sessions
     from .io.derivatives import prepare_dataset
     from .precompile import compile_ahead
-    from .runner.unit import Unit, fingerprint, is_done
+    from .runner.unit import Fingerprints, Unit, is_done
     from .settings import read_settings
     from .threads import use_threads
 
@@ -74,7 +74,8 @@ def _run(options):
     compile_ahead(options.threads)
     prepare_dataset(options.output_dir, options.bids_dir)
     choices = {"maps": options.maps, "steps": options.steps}
-    made_of = {unit: fingerprint(unit, options.bids_dir, derivatives, settings, choices) for unit in units}
+    fingerprints = Fingerprints(options.bids_dir, derivatives, settings, choices)
+    made_of = {unit: fingerprints.of(unit) for unit in units}
     before = [unit for unit in units if not options.force and is_done(options.output_dir, unit, made_of[unit])]
     if before:
         print(f"{len(before)} done before and kept (--force makes them again): {_some([u.name for u in before])}")

@@ -5,7 +5,7 @@ import math
 import re
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr
 
 from .expected import DOWN, UP, expected
 
@@ -117,8 +117,8 @@ def deviations(values, participants):
                 rows.append(
                     {"participant_id": person, "region": region, "map": name, "measure": measure,
                      "value": _short(value), "controls_mean": _short(mean), "controls_sd": _short(sd), "controls": n,
-                     "t": _short(t), "p": _short(2 * stats.t.sf(abs(t), n - 1)),
-                     "percentile": _short(100 * stats.t.cdf(t, n - 1))}
+                     "t": _short(t), "p": _short(2 * stdtr(n - 1, -abs(t))),
+                     "percentile": _short(100 * stdtr(n - 1, t))}
                 )  # fmt: skip
     return rows
 

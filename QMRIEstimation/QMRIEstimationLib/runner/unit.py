@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,8 +27,8 @@ class Unit(NamedTuple):
         return prefix(self.subject, self.session)
 
 
-def fingerprint(unit, bids_dir, derivatives, settings, choices):
-    """What a unit is made of, in 64 digits: another wherever a file, a parameter or the version is another.
+class Fingerprints:
+    """What units are made of, in 64 digits: another wherever a file, a parameter or the version is another.
 
     Images count by name, size and time of change, not by content: reading a cohort to find that nothing is to be done
     would take as long as copying it. Sidecars and tables count by content.
@@ -36,11 +37,16 @@ def fingerprint(unit, bids_dir, derivatives, settings, choices):
         derivatives: name -> folder, or None for every folder in `bids_dir/derivatives`. settings: option set.
         choices: maps and steps that were asked for, JSON-able.
     """
-    bids_dir = Path(bids_dir)
-    roots = [bids_dir, *_derivative_folders(bids_dir, derivatives)]
-    files = [entry for root in roots for entry in _files(root, unit)]
-    made_of = [__version__, as_user_dict(settings), choices, files]
-    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
+
+    def __init__(self, bids_dir, derivatives, settings, choices):
+        self._roots = [Path(bids_dir), *_derivative_folders(Path(bids_dir), derivatives)]
+        shared = [_states(_in(root), root) for root in self._roots]  # what every subject inherits
+        self._shared = json.dumps([__version__, as_user_dict(settings), choices, shared], sort_keys=True)
+
+    def of(self, unit):
+        """Digits of one unit."""
+        own = [_states(_files(root, unit), root) for root in self._roots]
+        return hashlib.sha256((self._shared + json.dumps(own)).encode()).hexdigest()
 
 
 def mark_done(output_dir, unit, digest):
@@ -75,16 +81,22 @@ def _derivative_folders(bids_dir, derivatives):
 
 
 def _files(root, unit):
-    """(name, size and time, or content) of every file that can belong to a unit, those it inherits from included."""
-    subject = root / f"sub-{unit.subject}"
-    session = session_folder(root, *unit)
-    found = [path for folder in dict.fromkeys((root, subject, session)) for path in _in(folder)]
-    found += [path for name in RAW_FOLDERS for path in _in(session / name)]
-    return [(path.relative_to(root).as_posix(), *_state(path)) for path in found]
+    """Every file that can belong to a unit, those of its subject that it inherits from included."""
+    subject, session = root / f"sub-{unit.subject}", session_folder(root, *unit)
+    folders = [*dict.fromkeys((subject, session)), *(session / name for name in RAW_FOLDERS)]
+    return [path for folder in folders for path in _in(folder)]
+
+
+def _states(paths, root):
+    return [(path.relative_to(root).as_posix(), *_state(path)) for path in paths]
 
 
 def _in(folder):
-    return sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+    """Files of a folder, sorted; one look at each."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(folder / entry.name for entry in entries if entry.is_file())
 
 
 def _state(path):
