@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from QMRIEstimationLib.errors import InputError
+from QMRIEstimationLib.io.text import write_json
 from QMRIEstimationLib.parameters import Options, as_user_dict, choice, flag, from_table, param, toml_lines
+from QMRIEstimationLib.settings import read_settings
+from QMRILesionStagingLib.settings import StudySettings
 
 
 @dataclass(frozen=True)
@@ -79,3 +82,27 @@ def test_wrong_value_is_named_with_what_is_expected(text, words):
 def test_constructor_refuses_what_the_file_would_refuse():
     with pytest.raises(InputError, match=r"Inner\.threshold is 0\.9"):
         Inner(threshold=0.9)
+
+
+@pytest.mark.parametrize("changed", [{}, {"staging": {"rim": {"definite": 0.7}}, "qsm": {"polarity": {"sign": "+1"}}}])
+def test_the_record_of_a_run_brings_every_parameter_back_exactly(changed, tmp_path):
+    settings = from_table(StudySettings(), changed, "test")
+    path = tmp_path / "sub-01_20261126T190754274161Z.json"
+    write_json(path, {"parameters": as_user_dict(settings), "status": "done"})
+    assert read_settings(path, StudySettings()) == settings
+
+
+@given(st.floats(1e-6, 1e3), st.sampled_from(("rad", "s", "ppm", "")))
+def test_a_number_comes_back_from_the_users_unit_unchanged(value, unit):
+    @dataclass(frozen=True)
+    class One(Options):
+        number: float = param(1.0, unit, 0.0, 1e6, "any")
+
+    one = One(value)
+    assert from_table(One(), as_user_dict(one), "test").number == pytest.approx(value, rel=1e-15)
+
+
+def test_json_that_is_no_log_is_refused(tmp_path):
+    (tmp_path / "x.json").write_text('{"a": 1}')
+    with pytest.raises(InputError, match="not the log of a run"):
+        read_settings(tmp_path / "x.json")

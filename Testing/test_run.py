@@ -340,6 +340,22 @@ def test_choice_among_runs_and_unused_phase_are_said(clean, tmp_path, capsys):
     assert "Units is 'degrees'" in notes[0] and "until then R2* is not corrected" in notes[0]
 
 
+def test_the_log_of_a_run_makes_the_same_bytes_again(clean, tmp_path):
+    (tmp_path / "mine.toml").write_text("[r2star]\nmethod = 'arlo'\n[staging.rim]\ndefinite = 0.71\n")
+    one = ["participant", "--participant-label", "01"]
+    first = ["run", str(clean), str(tmp_path / "first" / "maps"), *one, "--config", str(tmp_path / "mine.toml")]
+    assert cli.main(first) == cli.DONE
+    (log,) = (tmp_path / "first" / "maps" / "logs").glob("*.json")
+    second = ["run", str(clean), str(tmp_path / "other" / "maps"), *one, "--config", str(log)]
+    assert cli.main(second) == cli.DONE
+    found = [
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (tmp_path / name / "maps" for name in ("first", "other"))
+    ]
+    images = [{name: data for name, data in files.items() if "logs" not in name.parts} for files in found]
+    assert images[0] == images[1] and len(images[0]) > 20
+
+
 def test_two_runs_with_different_thread_counts_are_byte_identical(clean, tmp_path):
     for threads in ("1", "2"):
         command = [sys.executable, "-m", "QMRIEstimationLib", "run", str(clean), str(tmp_path / threads)]

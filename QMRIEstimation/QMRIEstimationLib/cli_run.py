@@ -36,7 +36,7 @@ def add_run(commands):
         metavar="NAME=PATH",
         help="where masks and labels lie; default every folder in BIDS_DIR/derivatives",
     )
-    run.add_argument("--config", type=Path, metavar="FILE.toml", help="parameters, as `slicer-qmri config` prints them")
+    run.add_argument("--config", type=Path, metavar="FILE.toml", help="parameters, as `config` prints them, or a log")
     run.add_argument(
         "--denoise",
         action=argparse.BooleanOptionalAction,

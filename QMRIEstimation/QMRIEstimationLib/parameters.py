@@ -160,4 +160,12 @@ def from_arguments(options, arguments):
 
 
 def _to_user(value, unit):
-    return float(f"{to_user(value, unit):.12g}") if isinstance(value, float) else value
+    """A value in the user's unit, with as few digits as bring it back exactly."""
+    if not isinstance(value, float):
+        return value
+    shown = to_user(value, unit)
+    for digits in (12, 15, 16, 17):
+        short = float(f"{shown:.{digits}g}")
+        if float(from_user(short, unit)) == value:
+            return short
+    return float(shown)

@@ -1,5 +1,6 @@
 """Every parameter of every step in one place: what `slicer-qmri config` prints and `--config` reads."""
 
+import json
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,19 +45,30 @@ class Settings(Options):
 
 
 def read_settings(path, defaults=Settings()):
-    """Settings from a TOML file; what it does not name is as in `defaults`.
+    """Settings from a TOML file, or from the log of an earlier run; what it does not name is as in `defaults`.
 
     Raises:
-        InputError: the file is missing, is no TOML, or holds a wrong name or value.
+        InputError: the file is missing, is neither, or holds a wrong name or value.
     """
     path = Path(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        values = _of_log(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
         raise InputError(
             f"{path}: the file cannot be read ({error.strerror}); give --config an existing TOML file, "
             "such as `slicer-qmri config` prints."
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a TOML file ({error}); compare with `slicer-qmri config`.") from None
+    except ValueError as error:  # of TOML, JSON and UTF-8
+        raise InputError(
+            f"{path}: not a TOML file or log of a run ({error}); compare with `slicer-qmri config`."
+        ) from None
     return from_table(defaults, values, path.name)
+
+
+def _of_log(text):
+    """Parameters of the log of a run."""
+    record = json.loads(text)
+    if not isinstance(record, dict) or not isinstance(record.get("parameters"), dict):
+        raise ValueError("it is JSON, but not the log of a run")
+    return record["parameters"]
