@@ -203,3 +203,15 @@ def test_a_second_staging_is_a_staging_of_its_own(nodes):
     assert rows_of(found["sub-01"]["table"]) == rows
     Corrections(found["sub-01 (2)"]).delete([1], "AB", "a vessel")
     assert len(rows_of(found["sub-01"]["table"])) == 2 and len(rows_of(found["sub-01 (2)"]["table"])) == 1
+
+
+def test_maps_that_were_made_again_count_from_the_next_correction_on(nodes):
+    import slicer
+
+    corrections = Corrections(nodes)
+    corrections.split(1, "AB", "two")
+    node = slicer.util.getNode("R1")
+    slicer.util.updateVolumeFromArray(node, slicer.util.arrayFromVolume(node) * np.float32(1.1))
+    before = rows_of(nodes["table"])[0]["R1_reference"]
+    corrections.merge([1, 3], "AB", "one")
+    assert rows_of(nodes["table"])[0]["R1_reference"] == pytest.approx(1.1 * before, rel=0.02)

@@ -311,8 +311,11 @@ def test_the_fingerprint_follows_files_sidecars_parameters_and_choices(raw, tmp_
     (own / "task.json").write_text("{}")  # inherited by every subject
     seen.add(now())
     assert len(seen) == 6
+    last = now()
     (own / "sub-02" / "anat" / "sub-02_T1w.nii.gz").write_bytes(b"x")  # of another subject
-    assert now() in seen
+    (own / "participants.tsv").write_text("participant_id\nsub-01\nsub-99\n")  # a subject was added
+    (own / "README").write_text("new")
+    assert now() == last
 
 
 def test_results_that_are_gone_are_not_done(tmp_path):

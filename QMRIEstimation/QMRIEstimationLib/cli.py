@@ -1,6 +1,7 @@
 """The command `slicer-qmri`: words of the user to calls of the engine, and back to exit status and sentences."""
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -20,6 +21,8 @@ def main(argv=None):
         options = _parser().parse_args(_dashes(arguments))
     except SystemExit as stop:  # argparse has said what was wrong
         return stop.code
+    options.threads_given = getattr(options, "threads", None) is not None
+    options.threads = options.threads if options.threads_given else os.cpu_count()
     try:
         with _termination_as_interrupt():
             return options.command(options)

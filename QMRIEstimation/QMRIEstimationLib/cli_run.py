@@ -1,6 +1,7 @@
 """`slicer-qmri run`: the participant level, each subject and session kept as soon as it is done, and the group."""
 
 import argparse
+import statistics
 import sys
 import time
 import traceback
@@ -117,8 +118,11 @@ def _run_apart(options, units):
     client = connect(options.scheduler) if options.scheduler else None
     need = {unit: needed_memory(options.bids_dir, unit) for unit in units}
     budget = round(options.mem_gb * GB) if options.mem_gb else machine_memory()
-    slots = min(options.nprocs or options.threads, len(units), max(1, budget // max(need.values())))
-    threads = options.threads if client is not None else max(1, options.threads // slots)
+    room = max(1, round(budget // statistics.median(need.values())))  # one that is larger waits until others are done
+    slots = min(options.nprocs or options.threads, len(units), room)
+    threads = max(1, options.threads // slots)
+    if client is not None:
+        threads = options.threads if options.threads_given else 1  # workers run several units at a time
 
     def words_of(unit):
         return _words(options, unit, threads)

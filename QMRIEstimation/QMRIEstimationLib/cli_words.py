@@ -8,7 +8,7 @@ DONE, SOME_FAILED, WRONG_CALL = 0, 1, 2
 
 
 def add_common(parser):
-    parser.add_argument("--threads", type=threads, default=os.cpu_count(), metavar="N", help="processor cores to use")
+    parser.add_argument("--threads", type=threads, metavar="N", help="processor cores to use; default all")
     parser.add_argument("-v", "--verbose", action="store_true", help="show progress and, for failures, the traceback")
 
 

@@ -13,6 +13,8 @@ from ..io.text import write_json
 from ..parameters import as_user_dict
 
 RAW_FOLDERS = ("anat", "fmap")
+INHERITED = (".json", ".tsv")  # files at the top that a scan of any subject can inherit from, but for those of
+ABOUT_ALL = ("dataset_description", "participants", "samples")  # the whole data set: a new subject changes them
 
 
 class Unit(NamedTuple):
@@ -40,7 +42,7 @@ class Fingerprints:
 
     def __init__(self, bids_dir, derivatives, settings, choices):
         self._roots = [Path(bids_dir), *_derivative_folders(Path(bids_dir), derivatives)]
-        shared = [_states(_in(root), root) for root in self._roots]  # what every subject inherits
+        shared = [_states(filter(_inherited, _in(root)), root) for root in self._roots]
         self._shared = json.dumps([__version__, as_user_dict(settings), choices, shared], sort_keys=True)
 
     def of(self, unit):
@@ -85,6 +87,10 @@ def _files(root, unit):
     subject, session = root / f"sub-{unit.subject}", session_folder(root, *unit)
     folders = [*dict.fromkeys((subject, session)), *(session / name for name in RAW_FOLDERS)]
     return [path for folder in folders for path in _in(folder)]
+
+
+def _inherited(path):
+    return path.suffix in INHERITED and path.stem not in ABOUT_ALL
 
 
 def _states(paths, root):

@@ -28,7 +28,7 @@ class PublishControl:
         """Enable what can be written."""
         nodes = self._review.nodes()
         for button in (self._ui.reportButton, self._ui.dicomButton):
-            button.enabled = "lesions" in nodes
+            button.enabled = "lesions" in nodes and not self._review.parameters.blind
         self._ui.readingsButton.enabled = "readings" in nodes
 
     def report(self, checked=False):

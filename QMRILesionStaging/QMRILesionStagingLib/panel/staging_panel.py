@@ -55,8 +55,8 @@ class StagingPanel:
             (ui.keepButton, self.keep),
         ):
             button.connect("clicked(bool)", slot)
-        for combo in (ui.stagingComboBox, ui.filterComboBox):
-            combo.connect("activated(int)", self._showList)
+        ui.stagingComboBox.connect("activated(int)", self.refresh)
+        ui.filterComboBox.connect("activated(int)", self._showList)
         ui.profileComboBox.connect("activated(int)", self._again)
         ui.directionsCheckBox.connect("toggled(bool)", self._again)
 
@@ -73,7 +73,7 @@ class StagingPanel:
         self._cancelled = True
         self.view.clear()
 
-    def refresh(self):
+    def refresh(self, index=0):
         """Show the parameters and what the scene holds."""
         if self.parameters is None or self._refreshing:
             return
@@ -216,7 +216,8 @@ class StagingPanel:
         else:
             self.list.show(rows, self.ui.filterComboBox.currentText)
             self.ui.readLabel.text = ""
-        self.ui.filterComboBox.enabled = not self.parameters.blind
+        for widget in (self.ui.filterComboBox, self.ui.showCollapsibleButton):
+            widget.enabled = not self.parameters.blind
         self.correct.refresh()
         self.publish.refresh()
 

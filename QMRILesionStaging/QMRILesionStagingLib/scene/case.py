@@ -57,6 +57,18 @@ def given_again(table, labels):
     return staging_input_from_nodes(maps, labels, field_strength=strength, **images)[0], options
 
 
+def state_of(table):
+    """Times of change of the images that a staging is made of: other ones where they must be read again."""
+    maps, images, _, _ = recall(table)
+    used = [node for node in (*maps.values(), *images.values()) if node is not None]
+    return [(node.GetID(), node.GetMTime(), _image_time(node)) for node in used]
+
+
+def _image_time(node):
+    image = node.GetImageData() if hasattr(node, "GetImageData") else None
+    return image.GetMTime() if image is not None else 0
+
+
 def reference_of(table):
     """The volume on whose grid the lesions of a staging lie."""
     maps = recall(table)[0]

@@ -12,7 +12,7 @@ from ..instances import Instances
 from ..lesion_edits import deleted, merged, split, touched
 from ..lesion_table import direction_rows, lesion_rows, profile_rows
 from ..staging import Staging, stage_lesions
-from .case import given_again, reference_of
+from .case import given_again, reference_of, state_of
 from .readings import forget_readings
 from .results import fill_profiles, profile_rows_of
 from .review import READER, check_signed, keep_history, time_text
@@ -33,7 +33,7 @@ class Corrections:
 
     def __init__(self, nodes):
         self.nodes = nodes
-        self._given, self._before = None, None
+        self._given, self._read, self._before = None, None, None
 
     def merge(self, lesions, reader, reason):
         """Several lesions as one, under the lowest of their numbers."""
@@ -97,8 +97,8 @@ class Corrections:
         if action == "split":
             new = set(np.unique(after).tolist()) - set(np.unique(now).tolist())
             parents |= dict.fromkeys((*about, *new), parents.get(about[0], max(parents.values(), default=0) + 1))
-        if self._given is None:
-            self._given = given_again(table, after)
+        if self._read != state_of(table):  # a map may have been made again since
+            self._given, self._read = given_again(table, after), state_of(table)
         given, options = self._given
         staging = Staging(after, (), None, ())
         if again:
