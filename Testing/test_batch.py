@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from bids_tree import make_bids_tree
 from conftest import REPOSITORY
 
 SCRIPT = REPOSITORY / "QMRIEstimation" / "Resources" / "Scripts" / "qmri_batch.py"
@@ -96,16 +97,18 @@ def test_missing_packages_are_named_instead_of_asked_for(batch, fake_package):
     assert log.startswith("slicer-qmri: no-such-package-of-qmri must be installed in this Slicer; press Apply once")
 
 
-def test_worker_processes_do_not_start_the_application_again(batch, fake_package, tmp_path):
+def test_subjects_run_in_pythonslicer_not_in_the_application_again(batch, tmp_path):
+    """Two subjects: their processes are those of the Python beside the application, which is here a script."""
+    raw = make_bids_tree(tmp_path / "raw")
     python = tmp_path / "Slicer" / "bin" / ("PythonSlicer.exe" if os.name == "nt" else "PythonSlicer")
     python.parent.mkdir(parents=True)
-    python.write_text("")
-    command = (
-        "import os, multiprocessing; from multiprocessing import spawn; "
-        "print(os.fsdecode(spawn.get_executable()), multiprocessing.get_start_method()); return 0"
-    )
-    _, log, _ = batch("run", script=fake_package(command), FAKE_SLICER_HOME=str(tmp_path / "Slicer"))
-    assert log == f"{python} spawn\n"
+    python.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    words = ("run", str(raw), str(tmp_path / "out"), "participant", "--maps", "R2star", "--steps", "estimate")
+    status, log, _ = batch(*words, FAKE_SLICER_HOME=str(tmp_path / "Slicer"))
+    assert status == 0 and "2 of 2 done" in log, log
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert [call.count("QMRIEstimationLib.background run") for call in calls] == [1, 1]
 
 
 def test_the_log_lies_where_the_environment_says(batch, fake_package):

@@ -14,6 +14,8 @@ import threading
 import time
 from pathlib import Path
 
+from .errors import InputError
+
 PROGRESS = re.compile(r"^\S+: +(\d+) % (.*)$")
 FAILED = re.compile(r"^\S+: failed: (.*)$")
 NOTE = re.compile(r"^\S+: note: (.*)$")
@@ -35,11 +37,14 @@ class BackgroundRun:
         self.fraction, self.text, self.notes, self.error = 0.0, "starting", [], ""
         self._log, self._read, self._rest = Path(log), 0, ""
         self._began, self._cancelled = time.monotonic(), False
+        program = python_program()
+        if program is None:
+            raise InputError("PythonSlicer was not found beside this program; reinstall Slicer, or add it to PATH.")
         folders = [str(folder) for folder in library_folders()]
         paths = os.pathsep.join([*folders, *filter(None, [os.environ.get("PYTHONPATH")])])
         with open(self._log, "wb") as file:
             self._process = subprocess.Popen(
-                [python_program(), "-u", "-m", __name__, *map(str, arguments)],
+                [program, "-u", "-m", __name__, *map(str, arguments)],
                 stdin=subprocess.PIPE,  # its end tells the process that its parent is gone
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -111,8 +116,15 @@ class BackgroundRun:
 
 
 def python_program():
-    """Python of this program: PythonSlicer in Slicer, where `sys.executable` may be the application itself."""
-    return shutil.which("PythonSlicer") or sys.executable
+    """Python of this program: in Slicer PythonSlicer, since `sys.executable` may be the application, which would open
+    again; None where there is none.
+    """
+    home = getattr(getattr(sys.modules.get("slicer"), "app", None), "slicerHome", None)
+    beside = Path(str(home)) / "bin" / ("PythonSlicer.exe" if os.name == "nt" else "PythonSlicer")
+    if home and beside.is_file():
+        return str(beside)
+    name = Path(sys.executable or "").name.lower()
+    return shutil.which("PythonSlicer") or (sys.executable if name.startswith("python") else None)
 
 
 def library_folders():

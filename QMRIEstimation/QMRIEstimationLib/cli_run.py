@@ -102,8 +102,10 @@ def _some(names, most=8):
 
 
 def _apart(options, units):
-    """Whether units run in processes of their own: whenever they are several, or elsewhere."""
-    return len(units) > 1 or bool(units and options.scheduler)
+    """Whether units run in processes of their own: whenever they are several and can, or elsewhere."""
+    from .background import python_program
+
+    return bool(units and options.scheduler) or (len(units) > 1 and python_program() is not None)
 
 
 def _run_apart(options, units):

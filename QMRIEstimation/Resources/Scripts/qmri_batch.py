@@ -46,23 +46,9 @@ def _run(arguments):
             file=sys.stderr,
         )
         return 2
-    _use_slicers_python()
     from QMRIEstimationLib.cli import main as command
 
     return command(arguments)
-
-
-def _use_slicers_python():
-    """Let worker processes start PythonSlicer: `sys.executable` may be the application, which would open again."""
-    import multiprocessing
-
-    import slicer
-
-    name = "PythonSlicer.exe" if os.name == "nt" else "PythonSlicer"
-    python = Path(slicer.app.slicerHome) / "bin" / name
-    if python.is_file():
-        multiprocessing.set_executable(str(python))
-    multiprocessing.set_start_method("spawn", force=True)  # a forked Qt application deadlocks
 
 
 class _Copy:
