@@ -40,13 +40,14 @@ class Enhancement:
 
     Attributes:
         pattern: of PATTERNS. mean_sds: rise of the lesion, in SDs of white matter. coverage: of the border, by a ring.
-        reason: in plain words.
+        reason: in plain words. ring_sds: height of a ring above core and outside, in SDs of white matter.
     """
 
     pattern: str
     mean_sds: float | None = None
     coverage: float | None = None
     reason: str = ""
+    ring_sds: float | None = None
 
     @property
     def active(self):
@@ -120,11 +121,12 @@ def _pattern(frame: RayFrame, rise, spread, mean_sds, options):
     if not known.any():
         return Enhancement("nodular", mean_sds, None, "too small for a ring")
     coverage = float((ring & known).sum() / known.sum())
+    tall = float(np.median(height[ring & known])) / spread if (ring & known).any() else None
     text = f"uptake {mean_sds:.1f} SDs of white matter"
     if coverage >= options.closed:
-        return Enhancement("closed ring", mean_sds, coverage, f"{text}, a ring around {100 * coverage:.0f} %")
+        return Enhancement("closed ring", mean_sds, coverage, f"{text}, a ring around {100 * coverage:.0f} %", tall)
     if coverage >= options.open:
-        return Enhancement("open ring", mean_sds, coverage, f"{text}, a ring around {100 * coverage:.0f} %")
+        return Enhancement("open ring", mean_sds, coverage, f"{text}, a ring around {100 * coverage:.0f} %", tall)
     return Enhancement("nodular", mean_sds, coverage, f"{text}, without ring")
 
 

@@ -45,7 +45,8 @@ PATTERNS = {
     "chronic active": {"none": 0.98, "nodular": 0.01, "closed ring": 0.005, "open ring": 0.005},
     "chronic inactive": {"none": 0.98, "nodular": 0.01, "closed ring": 0.005, "open ring": 0.005},
 }
-_STRONG = 0.2  # of that, where the uptake is strong: noise and misplaced images make weak uptake (assumed)
+_STRONG = 0.02  # of that, where the uptake is strong: noise and misplaced images make weak uptake, and lesions that
+# take up the agent are active by definition (assumed)
 # Share with a rim that the detector finds (definite or probable), and of those that are merely possible; simulated for
 # chronic lesions, transient rims of active ones by Absinta M et al. 2016, J Clin Invest 126:2597 (12 of 22 persist).
 RIMS = {"early active": 0.03, "late active": 0.36, "chronic active": 0.85, "chronic inactive": 0.02}

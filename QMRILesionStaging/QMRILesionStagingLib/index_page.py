@@ -60,7 +60,7 @@ def _subjects(results):
     lesions = any(LESION_TABLE in result.tables for result in results)
     header = ["", "Session", "State", "Brain, ml", *(_median_title(name) for name in medians)]
     header += ["Lesions", *STAGE_LETTERS.values(), "Rims"] if lesions else []
-    header += ["Notes", "Run (UTC)"]
+    header += ["Notes", "Run"]
     rows = []
     for result in results:
         figures = _figures(result)
@@ -68,9 +68,19 @@ def _subjects(results):
                   for name in medians]  # fmt: skip
         row = [_picture(result), _link(result), _state(result), figures.get("brain_volume_ml"), *values]
         row += _stages(result.tables.get(LESION_TABLE)) if lesions else []
-        row += [len(result.made_by.get("warnings", ())), str(result.log.get("started", "n/a")).replace("T", " ")]
+        row += [len(result.made_by.get("warnings", ())), _day(result)]
         rows.append(row)
-    return table(header, rows, numeric=tuple(range(3, len(header) - 1)))
+    found = table(header, rows, numeric=tuple(range(3, len(header) - 1)))
+    words = "Maps: medians over the brain."
+    if lesions:
+        words += " " + ", ".join(f"{letters} {name}" for name, letters in STAGE_LETTERS.items())
+        words += "; rims: definite or probable."
+    return join(found, Html('<p class="soft">'), words, Html("</p>"))
+
+
+def _day(result):
+    """Day of the latest run, kept on one line."""
+    return Html(html(str(result.log.get("started", "n/a")).partition("T")[0]).replace("-", "&#8209;"))
 
 
 def _stages(rows):
@@ -114,7 +124,7 @@ def _figures(result):
 
 def _median_title(name):
     display = display_of(name)
-    return f"{display.title} median, {display.unit}"
+    return f"{display.title}, {display.unit}"
 
 
 def _picture(result):

@@ -27,7 +27,7 @@ from .surroundings import Surroundings, surroundings_of
 from .veins import veins_near
 
 MAPS = ("R1", "R2", "R2star", "PD", "Chi")
-STRONG_UPTAKE = 4.0  # SDs of white matter, mean of the lesion: beyond what noise and misplacement make (assumed)
+STRONG_UPTAKE = 4.0  # SDs of white matter, mean of the lesion or height of a ring: beyond noise, misplacement (assumed)
 PARAMAGNETIC_CORE = 0.150  # ppm above white matter: blood products, no lesion of MS
 TUMEFACTIVE = 20.0  # mm
 CORTICAL = 0.5  # of the border along the cortex, and
@@ -391,7 +391,8 @@ def _findings(deltas, one, rim, gain, patient):
     delay = patient.options.enhancement.delay
     late = delay == 0 or delay > patient.options.enhancement.long_delay
     values["diameter"] = one.crop.diameter
-    values["strong"] = (one.enhancement.mean_sds or 0.0) > STRONG_UPTAKE
+    uptake = max(one.enhancement.mean_sds or 0.0, one.enhancement.ring_sds or 0.0)  # a core dilutes the mean of a ring
+    values["strong"] = uptake > STRONG_UPTAKE
     return Findings(**values, pattern=one.enhancement.pattern, rim=rim.grade, late=late, field_strength=strength)
 
 
