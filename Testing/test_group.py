@@ -186,3 +186,16 @@ def test_folder_without_results_is_refused_with_what_to_do(tmp_path, exists):
     with pytest.raises(InputError, match="run the participant level first"):
         group(folder)
     assert not (folder / "index.html").exists()
+
+
+def test_sessions_far_from_the_others_are_named_first(results):
+    for n in range(2, 12):
+        median = 3.1 if n == 7 else 19.5 + 0.1 * n
+        shutil.copytree(results / "sub-01", results / f"sub-{n:02d}")
+        for path in (results / f"sub-{n:02d}").rglob("sub-01*"):
+            path.rename(path.with_name(path.name.replace("sub-01", f"sub-{n:02d}")))
+        figures = {"R2star_median": median, "brain_volume_ml": 1400.0 + n}
+        log(results, f"sub-{n:02d}", "20261123T100000000000Z", figures=figures)
+    assert group(results) == 11
+    text = index(results).text
+    assert "sub-07: R2star median is 3.1" in text and text.count("robust SDs from") == 1

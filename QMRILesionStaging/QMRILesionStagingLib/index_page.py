@@ -1,6 +1,7 @@
 """The index page of the group: every session with picture, state, key numbers and report; failures first."""
 
 import json
+import statistics
 from collections import Counter
 from urllib.parse import quote
 
@@ -11,6 +12,7 @@ from .calls import PRESENT, STAGE_NAMES
 
 LESION_TABLE, REGION_TABLE = "desc-lesions_stats.tsv", "desc-regions_stats.tsv"
 STAGE_LETTERS = dict(zip(STAGE_NAMES, ("EA", "LA", "CA", "CI", "?"), strict=True))
+FEWEST, FAR = 8, 5.0  # sessions, and robust SDs from their median, from which on one is an outlier (assumed)
 MEDIANS = ("R1", "R2", "R2star", "PD", "Chi")
 
 
@@ -34,7 +36,7 @@ def index_page(results, problems, merged, comparisons=()):
             f"{result.name}: {result.log.get('error') or 'no maps are there; run it again.'}" for result in failed
         ]
         parts.append(notes(f"{len(failed)} failed", sentences, "bad"))
-    doubts = [*problems, *_unlike(results)]
+    doubts = [*problems, *_unlike(results), *_outliers(results)]
     if doubts:
         parts.append(notes("Read this first", doubts))
     parts.append(Html("<h2>Subjects</h2>\n"))
@@ -144,6 +146,25 @@ def _state(result):
         older = "; the results are of an earlier run" if result.made_by else ""
         return join(Html('<span class="failed">failed</span>'), older)
     return Html('<span class="done">done</span>') if result.log else "done, without a log"
+
+
+def _outliers(results):
+    """Sentences on sessions whose key numbers are far from those of the others, farthest first."""
+    found = []
+    for name in ("brain_volume_ml", *(f"{name}_median" for name in MEDIANS)):
+        known = [(result.name, _figures(result)[name]) for result in results if name in _figures(result)]
+        values = sorted(value for _, value in known)
+        if len(values) < FEWEST:
+            continue
+        middle = statistics.median(values)
+        spread = 1.4826 * statistics.median(abs(value - middle) for value in values)
+        for session, value in known if spread > 0 else ():
+            far = abs(value - middle) / spread
+            if far > FAR:
+                what = name.replace("_", " ").replace(" ml", ", ml")
+                found.append((far, f"{session}: {what} is {value:.4g}, {far:.0f} robust SDs from {middle:.4g}, the "
+                              "median of the sessions; look at its report."))  # fmt: skip
+    return [sentence for _, sentence in sorted(found, reverse=True)]
 
 
 def _unlike(results):
