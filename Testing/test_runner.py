@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 from bids_tree import image_of, make_bids_tree
@@ -232,7 +232,6 @@ class FakeRun:
     notes: tuple = ()
     output: str = ""
     ended: bool = False
-    events: list = field(default_factory=list)
 
     @property
     def running(self):

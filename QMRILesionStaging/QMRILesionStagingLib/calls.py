@@ -19,6 +19,7 @@ DIRECTIONS = {  # state of a point of the border -> what it is called, and its c
     -2: ("vein", (0.3, 0.5, 1.0)),
 }
 
+NOT_ENHANCING = ("none", "unknown")  # patterns of enhancement that are none, as far as is known
 PROGRAM = "automatic"  # as the reader in tables of readings
 READING_COLUMNS = (
     "participant_id", "session_id", "lesion", "x_ras", "y_ras", "z_ras", "volume_mm3", "reader", "years", "stage",

@@ -11,13 +11,13 @@ from QMRIEstimationLib.errors import InputError
 from QMRIEstimationLib.io.derivatives import prefix, session_folder
 from QMRIEstimationLib.io.text import read_table, write_text
 
+from .calls import NOT_ENHANCING
 from .comparisons import compare_groups, deviations, group_of, missing_package, values_of
 from .index_page import LESION_TABLE, REGION_TABLE, index_page
 from .thumbnail import thumbnail
 
 TABLES = (LESION_TABLE, REGION_TABLE)
 COMPARISONS, DEVIATIONS = "desc-comparisons_stats.tsv", "desc-deviations_stats.tsv"
-NOT_ENHANCING = ("none", "unknown", "n/a")
 LOG_FIELDS = {"participant_id": str, "session_id": str, "status": str, "figures": dict, "warnings": list}
 SESSION = re.compile(r"sub-([A-Za-z0-9+]+)(?:_ses-([A-Za-z0-9+]+))?")
 
@@ -200,7 +200,11 @@ def _compared(results, rows_of, known, problems):
     if missing:
         problems.append(missing)
         return [], []
-    active = {row["participant_id"] for row in rows_of[LESION_TABLE] if row.get("enhancement") not in NOT_ENHANCING}
+    active = {
+        row["participant_id"]
+        for row in rows_of[LESION_TABLE]
+        if row.get("enhancement", "n/a") not in (*NOT_ENHANCING, "n/a")
+    }
     barred = {f"sub-{result.subject}" for result in results if result.pd_calibration == "nawm"}
     values = values_of(rows_of[REGION_TABLE])
     return compare_groups(values, known, active, barred), deviations(values, known)

@@ -1,16 +1,16 @@
 """The lesions in the report: what was found in short, how many of each stage, and one row a lesion."""
 
+import math
 from collections import Counter
 
 from QMRIEstimationLib.report.page import Html, html, join, table
 
-from .calls import GRADES, INDETERMINATE, STAGE_NAMES, changed, rim_of_row, stage_of_row
+from .calls import GRADES, INDETERMINATE, NOT_ENHANCING, STAGE_NAMES, changed, rim_of_row, stage_of_row
 from .lesion_cards import cards
 
 COUNTS = ("Stage", "Lesions", "Volume, ml", *(f"Rim {grade}" for grade in GRADES), "Enhancing")
 HEADER = ("Lesion", "mm", "Stage", "How sure, and why", "Rim", "Border with rim", "Enhancement")
 MAPS = (("Chi", "QSM, ppb", 1000, ".1f"), ("R2star", "R2*, 1/s", 1, ".1f"), ("R1", "R1, %", 0, ".0f"))
-NOT_ENHANCING = ("none", "unknown")
 ABOUT = (
     "Stages are defined by MRI, not by histology. QSM, R2* and R1 are those of the whole lesion less the white matter "
     "around it. A rim counts when definite or probable; it is called absent only where virtual rims of the lesion's "
@@ -100,7 +100,7 @@ def _row(row, shown):
 
 def _diameter(row):
     """Of the sphere of the volume, mm."""
-    return (6 * row["volume_mm3"] / 3.14159265) ** (1 / 3)
+    return (6 * row["volume_mm3"] / math.pi) ** (1 / 3)
 
 
 def _delta(row, key, factor, form):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..background import BackgroundRun
 from ..errors import InputError
-from .local import Outcome, too_large
+from .local import Outcome, ended, too_large
 from .memory import GB
 
 RESOURCE = "GB"  # that workers say they have: dask worker ... --resources "GB=16"
@@ -64,7 +64,7 @@ def run_on_cluster(client, units, words_of, log_of, need, tell, stop_on_first_cr
     outcomes, futures = {}, {}
     for unit in units:
         if most is not None and need[unit] > most * GB:
-            _end(unit, Outcome(too_large(need[unit], most * GB)), outcomes, 0, tell)
+            ended(unit, Outcome(too_large(need[unit], most * GB)), outcomes, 0, tell)
             continue
         future = client.submit(
             run_unit,
@@ -80,7 +80,7 @@ def run_on_cluster(client, units, words_of, log_of, need, tell, stop_on_first_cr
     try:
         for future in as_completed(futures):
             unit = futures[future]
-            _end(unit, _outcome(future), outcomes, len(futures) - len(outcomes) - 1, tell)
+            ended(unit, _outcome(future), outcomes, len(futures) - len(outcomes) - 1, tell)
             if outcomes[unit].error and stop_on_first_crash:
                 break
     finally:
@@ -129,9 +129,3 @@ def _outcome(future):
     if isinstance(error, _Crashed):
         return Outcome(f"{error} It was tried twice.")
     return Outcome(f"its worker was lost ({type(error).__name__}); run the same line again.")
-
-
-def _end(unit, outcome, outcomes, running, tell):
-    outcomes[unit] = outcome
-    failed = sum(bool(other.error) for other in outcomes.values())
-    tell(unit, outcome, (len(outcomes) - failed, failed, running))

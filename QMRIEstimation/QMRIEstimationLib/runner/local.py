@@ -50,7 +50,7 @@ def run_local(units, start, need, slots, budget, tell, stop_on_first_crash=False
                     alone.append(unit)
                     continue
                 error = f"{run.error} It was tried twice." if run.crashed else run.error
-                _end(unit, Outcome(error, tuple(run.notes), run.output), outcomes, running, tell)
+                ended(unit, Outcome(error, tuple(run.notes), run.output), outcomes, len(running), tell)
             if stop_on_first_crash and any(outcome.error for outcome in outcomes.values()):
                 waiting.clear()
                 alone.clear()
@@ -68,7 +68,7 @@ def _start_some(waiting, alone, running, start, need, slots, budget, outcomes, t
         unit = waiting[0]
         if need[unit] > budget:
             waiting.popleft()
-            _end(unit, Outcome(too_large(need[unit], budget)), outcomes, running, tell)
+            ended(unit, Outcome(too_large(need[unit], budget)), outcomes, len(running), tell)
             continue
         if running and sum(need[other] for other in running) + need[unit] > budget:
             return
@@ -78,7 +78,8 @@ def _start_some(waiting, alone, running, start, need, slots, budget, outcomes, t
         running[unit] = start(unit), True
 
 
-def _end(unit, outcome, outcomes, running, tell):
+def ended(unit, outcome, outcomes, running, tell):
+    """Keep how a unit ended, and tell it. running: number of those that go on."""
     outcomes[unit] = outcome
     failed = sum(bool(other.error) for other in outcomes.values())
-    tell(unit, outcome, (len(outcomes) - failed, failed, len(running)))
+    tell(unit, outcome, (len(outcomes) - failed, failed, running))

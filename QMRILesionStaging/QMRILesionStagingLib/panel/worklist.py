@@ -3,7 +3,7 @@
 import qt
 from slicer.i18n import tr as _
 
-from ..calls import INDETERMINATE, PRESENT, changed, rim_of_row, stage_of_row
+from ..calls import INDETERMINATE, NOT_ENHANCING, PRESENT, changed, rim_of_row, stage_of_row
 
 LESION = 32  # qt.Qt.UserRole: the number of the lesion in the first cell of its row
 CHANGED = (255, 246, 205)
@@ -11,7 +11,7 @@ FILTERS = {
     "all lesions": lambda row: True,
     "only indeterminate": lambda row: stage_of_row(row) == INDETERMINATE,
     "only rims": lambda row: rim_of_row(row) in PRESENT,
-    "only enhancing": lambda row: row["enhancement"] not in ("none", "unknown"),
+    "only enhancing": lambda row: row["enhancement"] not in NOT_ENHANCING,
     "changed by a reader": changed,
 }
 COLUMNS = ("Lesion", "Stage", "p", "Rim", "Coverage", "mm³", "Enhancement", "Flags")

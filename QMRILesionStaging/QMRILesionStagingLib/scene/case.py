@@ -7,10 +7,10 @@ from QMRIEstimationLib.parameters import as_user_dict, from_table
 from QMRIEstimationLib.scene.attributes import PREFIX
 
 from ..options import StagingOptions
+from .fill import MAPS
 from .given import staging_input_from_nodes
 from .patient import one_patient
 
-MAPS = {"chi": "Chi", "r2star": "R2star", "r1": "R1", "r2": "R2", "pd": "PD"}  # argument of the logic -> map
 IMAGES = ("tissue", "before", "after", "enhancing")
 SETTINGS, STRENGTH, INPUTS = PREFIX + "StagingSettings", PREFIX + "FieldStrength", PREFIX + "StagedFrom"
 

@@ -4,7 +4,7 @@ import slicer
 from QMRIEstimationLib.scene.attributes import PREFIX
 from QMRIEstimationLib.scene.record import OUTPUT, results_in
 
-MAPS = {"chi": "Chi", "r2star": "R2star", "r1": "R1", "r2": "R2", "pd": "PD"}  # parameter -> key of the result
+MAPS = {"chi": "Chi", "r2star": "R2star", "r1": "R1", "r2": "R2", "pd": "PD"}  # argument and parameter -> map
 SCANS = {"before": "T1-weighted", "after": "T1-weighted after gadolinium"}  # parameter -> use of the image
 
 
