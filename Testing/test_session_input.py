@@ -57,7 +57,7 @@ def pair(before=None, after=None, shift=0.0):
 
 
 def test_images_before_and_after_the_agent_are_brought_to_the_maps(estimate):
-    given, _ = staging_input(estimate(*pair(shift=3.0)), StudySettings())
+    given, _, _ = staging_input(estimate(*pair(shift=3.0)), StudySettings())
     inner = ndimage.binary_erosion(given.brain, iterations=6)
     assert np.corrcoef(given.before[inner], given.after[inner])[0, 1] > 0.97
     assert given.timings["R2star"].state == "before"
@@ -76,16 +76,16 @@ def test_images_before_and_after_the_agent_are_brought_to_the_maps(estimate):
     ],
 )
 def test_where_enhancement_cannot_be_told_the_reason_is_said(estimate, scans, words):
-    given, notes = staging_input(estimate(*scans), StudySettings())
+    given, notes, _ = staging_input(estimate(*scans), StudySettings())
     assert given.before is None
     assert words in given.uptake_unknown
     assert bool(notes) == bool(scans)
 
 
 def test_a_map_whose_scan_came_after_the_agent_is_told(estimate):
-    given, _ = staging_input(estimate(*pair(after={"SeriesNumber": 1})), StudySettings())
+    given, _, _ = staging_input(estimate(*pair(after={"SeriesNumber": 1})), StudySettings())
     assert given.timings["R2star"].state == "after"
-    given, _ = staging_input(estimate(*pair(after={"SeriesNumber": None})), StudySettings())
+    given, _, _ = staging_input(estimate(*pair(after={"SeriesNumber": None})), StudySettings())
     assert given.timings["R2star"].state == "unknown"
 
 
@@ -93,7 +93,7 @@ def test_a_drawing_on_another_grid_is_moved_and_one_elsewhere_refused(estimate):
     coarse = Geometry((22, 24, 23), np.diag([2.0, 2.0, 2.0, 1.0]))
     labels = np.zeros(coarse.shape, np.int32)
     labels[10:13, 10:13, 10:13] = 1
-    given, _ = staging_input(estimate(lesions=(labels, coarse)), StudySettings())
+    given, _, _ = staging_input(estimate(lesions=(labels, coarse)), StudySettings())
     assert np.count_nonzero(given.drawn) == pytest.approx(27 * 8, rel=0.05)
     far = replace(coarse, ijk_to_ras=coarse.ijk_to_ras + np.pad([[0], [0], [500.0]], ((0, 1), (3, 0))))
     with pytest.raises(InputError, match="lie outside the field of view of the maps"):

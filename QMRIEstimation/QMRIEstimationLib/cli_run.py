@@ -10,7 +10,8 @@ from pathlib import Path
 from .cli_words import DONE, SOME_FAILED, add_common, count, gigabytes, progress_of
 from .errors import InputError, sentence
 
-STEPS = ("estimate", "stage", "regions", "report")  # estimate and report are always done
+STEPS = ("estimate", "stage", "regions", "report")  # a report is always made
+ONLY_REPORT = ["report"]
 
 
 def add_run(commands):
@@ -27,7 +28,8 @@ def add_run(commands):
         nargs="+",
         choices=STEPS,
         metavar="STEP",
-        help=f"only these of {', '.join(STEPS)}; default all that the data allow",
+        help=f"only these of {', '.join(STEPS)}, without estimate on the maps of an earlier run; default all that the "
+        "data allow",
     )
     run.add_argument("--maps", nargs="+", choices=MAPS, help="only these maps; default all that the data allow")
     run.add_argument(
@@ -48,6 +50,7 @@ def add_run(commands):
     run.add_argument(
         "--scheduler", metavar="ADDRESS_OR_FILE", help="dask scheduler whose workers do the work, or the file it wrote"
     )
+    run.add_argument("--reports-only", action="store_true", help="only write the reports anew; as --steps report")
     run.add_argument("--force", action="store_true", help="make again what is done already")
     run.add_argument("--stop-on-first-crash", action="store_true", help="do not go on after a failed subject")
     add_common(run)
@@ -66,6 +69,10 @@ def _run(options):
 
     if options.level == "group":
         return _group(options.output_dir, options.bids_dir)
+    if options.reports_only:
+        if options.steps not in (None, ONLY_REPORT):
+            raise InputError("--reports-only and --steps exclude each other; leave one of them out.")
+        options.steps = ONLY_REPORT
     settings = read_settings(options.config, StudySettings()) if options.config else StudySettings()
     if options.denoise is not None:
         settings = settings.with_denoising(options.denoise)
@@ -77,7 +84,8 @@ def _run(options):
     choices = {"maps": options.maps, "steps": options.steps}
     fingerprints = Fingerprints(options.bids_dir, derivatives, settings, choices)
     made_of = {unit: fingerprints.of(unit) for unit in units}
-    before = [unit for unit in units if not options.force and is_done(options.output_dir, unit, made_of[unit])]
+    again = options.force or options.steps == ONLY_REPORT
+    before = [unit for unit in units if not again and is_done(options.output_dir, unit, made_of[unit])]
     if before:
         print(f"{len(before)} done before and kept (--force makes them again): {_some([u.name for u in before])}")
     todo = [unit for unit in units if unit not in before]
@@ -183,25 +191,17 @@ def _teller(options, count):
 
 def _one(options, unit, settings, derivatives, made_of):
     """Run one unit in this process; True when it is done. A failure is one sentence and harms no other subject."""
-    from .participant import run_participant
     from .runner.unit import forget, mark_done
 
     name = unit.name
     show = progress_of(name) if options.verbose or sys.stderr.isatty() else None
     try:
-        forget(options.output_dir, unit)
-        result = run_participant(
-            options.bids_dir,
-            options.output_dir,
-            unit.subject,
-            unit.session,
-            settings,
-            maps=options.maps,
-            derivatives=derivatives,
-            after=_after(options.steps, settings),
-            progress=show,
-        )
-        mark_done(options.output_dir, unit, made_of)
+        if options.steps == ONLY_REPORT:
+            result = _report_again(options, unit, settings, derivatives)
+        else:
+            forget(options.output_dir, unit)
+            result = _made(options, unit, settings, derivatives, show)
+            mark_done(options.output_dir, unit, made_of)
     except Exception as error:
         print(f"{name}: failed: {sentence(error)}", file=sys.stderr)
         if options.verbose:
@@ -209,8 +209,43 @@ def _one(options, unit, settings, derivatives, made_of):
         return False
     for note in result.notes:
         print(f"{name}: note: {note}", file=sys.stderr)
-    print(f"{name}: {', '.join(result.maps)} done")
+    print(f"{name}: {_what(options, result)} done")
     return True
+
+
+def _what(options, result):
+    """What was made, in words."""
+    if options.steps is None or "estimate" in options.steps:
+        return ", ".join(result.maps)
+    return ", ".join(step for step in STEPS if step in {*options.steps, *ONLY_REPORT})
+
+
+def _made(options, unit, settings, derivatives, show):
+    """Estimate of a unit, with the files written: from the scans, or from the maps of an earlier run."""
+    from .participant import run_participant
+    from .participant_again import run_again
+
+    places = options.bids_dir, options.output_dir, unit.subject, unit.session, settings
+    after = _after(options.steps, settings)
+    with_what = {"maps": options.maps, "derivatives": derivatives, "progress": show}
+    if options.steps is None or "estimate" in options.steps:
+        return run_participant(*places, after=after, **with_what)
+    return run_again(*places, after, **with_what)
+
+
+def _report_again(options, unit, settings, derivatives):
+    from QMRILesionStagingLib.participant_stage import sections_on_disk
+
+    from .participant_again import report_again
+
+    return report_again(
+        options.bids_dir,
+        options.output_dir,
+        unit.subject,
+        unit.session,
+        derivatives=derivatives,
+        sections_of=lambda folder, estimate: sections_on_disk(folder, estimate, settings),
+    )
 
 
 def _follow(options, sessions):

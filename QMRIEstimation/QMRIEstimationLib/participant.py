@@ -45,10 +45,11 @@ def run_participant(
     write_log(output_dir, subject, session, record, started)
     try:
         scans = read_session(bids_dir, subject, session, derivatives, needed_roles(maps))
-        record |= run_record(settings, bids_dir, _sources(scans, bids_dir))
+        record |= run_record(settings, bids_dir, sources_of(scans, bids_dir))
         share = 1.0 if after is None else ESTIMATION
         result = estimate(scans, maps, settings, part(progress, 0.0, share), cancelled)
-        record |= {"warnings": list(result.notes), "figures": result.figures}
+        notes = list(result.notes)
+        record |= {"warnings": notes, "estimation_warnings": notes, "figures": result.figures}
         folder = session_folder(output_dir, subject, session)
         with whole_folder(folder) as temporary:
             outputs, sections = write_estimate(temporary, result), ()
@@ -72,7 +73,7 @@ def run_participant(
     return result
 
 
-def _sources(session, bids_dir):
+def sources_of(session, bids_dir):
     """Every file the session was read from, once, relative to the data set."""
     names = [name for scan in session.scans for name in scan.sources] + list(session.sources)
     return list(dict.fromkeys(relative_name(Path(bids_dir) / name, bids_dir) for name in names))

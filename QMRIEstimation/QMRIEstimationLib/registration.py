@@ -6,7 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
-from .errors import check_cancelled
+from .errors import InputError, check_cancelled
 from .geometry import check_same_shape
 from .io.text import write_text
 from .parameters import Options, param
@@ -132,6 +132,22 @@ def save_transform(path, registration):
         "#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_3_3\n"
         f"Parameters: {numbers}\nFixedParameters: 0 0 0\n",
     )
+
+
+def read_transform(path):
+    """4x4 from RAS of the fixed scan to RAS of the moving one, of a file that `save_transform` wrote.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        transform = sitk.AffineTransform(sitk.ReadTransform(str(path)))
+    except RuntimeError as error:
+        raise InputError(f"{path}: cannot be read as a transform; run this session again.") from error
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.reshape(transform.GetMatrix(), (3, 3))
+    matrix[:3, 3] = transform.GetTranslation()
+    return LPS @ matrix @ LPS
 
 
 class _Watch:

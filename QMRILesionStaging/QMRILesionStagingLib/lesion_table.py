@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+from QMRIEstimationLib.errors import InputError
+from QMRIEstimationLib.io.nifti import read_image
+from QMRIEstimationLib.io.text import read_table, write_table
 
 from .calls import STAGE_NAMES, STAGES
 from .staging import MAPS
@@ -28,6 +31,60 @@ class LesionTables:
 def tables_of(staging):
     """LesionTables of a staging.Staging."""
     return LesionTables(lesion_rows(staging), profile_rows(staging), direction_rows(staging), staging.labels)
+
+
+TABLES = {"rows": "lesions", "profiles": "profiles", "points": "borders"}  # of LesionTables -> desc of the file
+
+
+def write_tables(stem, tables):
+    """Write the tables beside the maps. stem: path, `.../sub-01`. No file is written of a table without rows."""
+    for name, desc in TABLES.items():
+        rows = getattr(tables, name)
+        if rows:
+            write_table(table_path(stem, desc), rows)
+
+
+def read_tables(stem):
+    """LesionTables of a session on disk; None where no lesion was staged."""
+    labels = stem.with_name(f"{stem.name}_seg-lesions_dseg.nii.gz")
+    if not labels.is_file():
+        return None
+    found = {name: read_rows(table_path(stem, desc)) for name, desc in TABLES.items()}
+    return LesionTables(**found, labels=read_image(labels)[0].astype(np.int32))
+
+
+def read_rows(path):
+    """Rows of a table of results with numbers as numbers and None for n/a; none where there is no such file.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    if not path.is_file():
+        return []
+    try:
+        return [{name: _value(text) for name, text in row.items()} for row in read_table(path)]
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; run this session again.") from error
+
+
+def table_path(stem, desc):
+    """Where the table `desc` of a session lies. stem: path, `.../sub-01`."""
+    return stem.with_name(f"{stem.name}_desc-{desc}_stats.tsv")
+
+
+def _value(text):
+    """
+    >>> [_value(text) for text in ("n/a", "12", "-0.5", "no rim")]
+    [None, 12, -0.5, 'no rim']
+    """
+    if text == "n/a":
+        return None
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def lesion_rows(staging):

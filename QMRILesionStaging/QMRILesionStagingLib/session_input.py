@@ -13,16 +13,22 @@ from .staging import MAPS, StagingInput
 
 
 class _Images(NamedTuple):
-    """T1-weighted images before and after the agent on the grid of the maps, or why there are none; sentences."""
+    """T1-weighted images before and after the agent on the grid of the maps, or why there are none; sentences.
+
+    `registrations`: name of scan -> Registration to the maps.
+    """
 
     before: np.ndarray | None
     after: np.ndarray | None
     unknown: str
     notes: tuple = ()
+    registrations: dict = {}  # noqa: RUF012  # is only read
 
 
 def staging_input(estimate, settings):
-    """StagingInput of an Estimate, and notes.
+    """StagingInput of an Estimate, sentences, and how the T1-weighted scans were moved (name -> Registration).
+
+    Those that the estimate has a registration of are not registered again.
 
     Raises:
         InputError: the lesions lie elsewhere. Cancelled.
@@ -51,7 +57,7 @@ def staging_input(estimate, settings):
         respond=estimate.respond,
         field_strength=strengths[0] if strengths else None,
     )
-    return given, (*notes, *images.notes)
+    return given, (*notes, *images.notes), images.registrations
 
 
 def _drawn(session, geometry):
@@ -102,13 +108,15 @@ def _t1_images(estimate, settings):
         )
         return _Images(None, None, "the scan after gadolinium was made more than a week from the maps", (note,))
     place = Place("the maps", estimate.magnitude, estimate.geometry, estimate.brain_mask)
-    images = []
+    images, registrations = [], {}
     for scan in (first, second):
         image = scan.read()[0][0]
         try:
-            found = registered(scan.name, image, scan.geometry, place, settings.registration)
+            found = estimate.registrations.get(scan.name)
+            found = found or registered(scan.name, image, scan.geometry, place, settings.registration)
         except InputError as error:  # Misaligned
             why = "the scans before and after gadolinium cannot be aligned with the maps"
             return _Images(None, None, why, (f"{str(error).rstrip('.')}; enhancement is unknown.",))
         images.append(moved(image, scan.geometry, place, found))
-    return _Images(*images, "")
+        registrations[scan.name] = found
+    return _Images(*images, "", registrations=registrations)

@@ -106,6 +106,7 @@ def write_estimate(folder, estimate):
             "Sources": _uris(result.sources),
             "EstimationAlgorithm": result.algorithm,
             "EstimationReference": result.reference,
+            **({"Notes": list(result.notes)} if result.notes else {}),
             **result.parameters,
         }
         stem = f"anat/{name}"
@@ -124,9 +125,14 @@ def write_estimate(folder, estimate):
         image = estimate.images["transmit_field"]
         _image(folder, f"fmap/{name}_TB1map", image, estimate.geometry, sidecar)
     for scan, registration in estimate.registrations.items():
-        label = re.sub("[^A-Za-z0-9]", "", scan.removeprefix(name).partition(".")[0])
-        save_transform(folder / "xfm" / f"{name}_from-{label}_to-reference_mode-image_xfm.txt", registration)
+        save_transform(folder / transform_name(name, scan), registration)
     return files_below(folder)
+
+
+def transform_name(name, scan):
+    """Where below the folder of a session the transform of a scan lies. name: `prefix`. scan: name of its file."""
+    label = re.sub("[^A-Za-z0-9]", "", scan.removeprefix(name).partition(".")[0])
+    return f"xfm/{name}_from-{label}_to-reference_mode-image_xfm.txt"
 
 
 def files_below(folder):

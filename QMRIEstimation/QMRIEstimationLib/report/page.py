@@ -1,5 +1,6 @@
 """The frame of every HTML page: one self-contained file without script, and text that cannot become markup."""
 
+import re
 from html import escape
 
 STYLE = """
@@ -115,3 +116,9 @@ def details(summary, body, *, shown=False):
 def join(*parts):
     """Pieces of markup one after the other."""
     return Html("".join(html(part) for part in parts))
+
+
+def section_of(text, target):
+    """The section with an id of a page that was written before, Html; empty where it has none."""
+    found = re.search(f'<section id="{re.escape(target)}">.*?</section>\n', text, re.DOTALL)
+    return Html(found[0] if found else "")

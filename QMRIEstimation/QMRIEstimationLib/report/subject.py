@@ -29,7 +29,7 @@ DISPLAY_NAMES = {"total_field": "fieldmap", "transmit_field": "TB1"}  # images w
 RESEARCH = Html('<p class="research">Research use only. Not for diagnosis.</p>')
 
 
-def write_report(path, estimate, record, sections=()):
+def write_report(path, estimate, record, sections=(), kept=None):
     """Write the report of one session as one HTML file without script or outside references.
 
     Equal estimates and records give equal bytes: times of computing are shown only where the record has them.
@@ -39,16 +39,18 @@ def write_report(path, estimate, record, sections=()):
         record: the provenance dictionary, as in logs/: software, parameters, inputs, outputs, warnings, figures and,
             where given, command, started, duration_s, timings, status, error.
         sections: (id, title, Html) of what was made of the maps; they stand before the maps.
+        kept: id -> Html of the sections "mask" and "field" of an earlier report, instead of making them; or None.
     Raises:
         ValueError: a map does not lie on the grid of the estimate.
     """
-    write_text(path, report_html(estimate, record, sections))
+    write_text(path, report_html(estimate, record, sections, kept))
 
 
-def report_html(estimate, record, sections=()):
+def report_html(estimate, record, sections=(), kept=None):
     """The report as text; see `write_report`."""
     for result in estimate.maps.values():
         check_same_shape(**{result.name: result.values, "brain_mask": estimate.brain_mask})
+    kept = kept or {}
     name = prefix(estimate.session.subject, estimate.session.session).replace("_", " ")
     view = view_of(estimate.geometry)
     cut = cut_through(estimate.brain_mask, view, sideways=SIDEWAYS)
@@ -58,9 +60,9 @@ def report_html(estimate, record, sections=()):
         _notes(estimate, record),
         *(section for _, _, section in sections),
         _numbers(estimate, displays),
-        _mask_section(estimate, view, cut),
+        kept.get("mask") or _mask_section(estimate, view, cut),
         *(map_section(estimate.maps[name], displays[name], estimate.brain_mask, view, cut) for name in displays),
-        _field_section(estimate, view, cut),
+        kept.get("field") or _field_section(estimate, view, cut),
         scan_section(estimate, view),
         methods_paragraph(estimate, displays, record),
         record_section(record),
