@@ -161,8 +161,9 @@ def test_options_may_be_spelled_with_underscores_and_labels_with_prefix(clean, t
 
 
 def test_steps_choose_what_is_made(clean, tmp_path):
-    for steps, staged, regions in ((["estimate"], False, False), (["regions"], False, True), (["stage"], True, False)):
-        output = tmp_path / steps[0]
+    cases = ((["estimate"], False, False), (["estimate", "regions"], False, True), (["estimate", "stage"], True, False))
+    for steps, staged, regions in cases:
+        output = tmp_path / steps[-1]
         command = ["run", str(clean), str(output), "participant", "--participant-label", "01", "--steps", *steps]
         assert cli.main(command) == cli.DONE
         anat = output / "sub-01" / "anat"

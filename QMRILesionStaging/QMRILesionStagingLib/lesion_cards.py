@@ -44,7 +44,9 @@ def cards(tables, given):
 
 def _card(row, profiles, pictures):
     number, coverage = row["lesion"], row["rim_coverage"]
+    place = row.get("place")
     facts = (
+        *((place,) if place else ()),
         f"{row['volume_mm3']:.0f} mm³, {row['max_diameter_mm']:.1f} mm long",
         f"rim {rim_of_row(row)}" + (f" ({100 * coverage:.0f} % of the border)" if coverage is not None else ""),
         f"enhancement {row['enhancement']}",
@@ -54,6 +56,7 @@ def _card(row, profiles, pictures):
     charts = [profile_chart([p for p in own if p["map"] == name], display_of(name)) for name in ("Chi", "R2star")]
     sentences = [by_reader(row), row["reason"], f"Rim: {row['rim_reason']}." if row["rim_reason"] else ""]
     sentences += [f"Enhancement: {row['enhancement_reason']}."] if row["enhancement_reason"] else []
+    sentences.append(_in_cortex(row))
     return join(
         Html(f'<article class="map lesion" id="lesion-{number}"><h3>'),
         f"Lesion {number}: {stage_of_row(row)}",
@@ -73,6 +76,21 @@ def by_reader(row):
         return ""
     automatic = f"automatic: {row['stage']}, rim {row['rim_grade']}"
     return f"Called by {row['reader']} on {row['read_at']}: {row['reader_reason']} ({automatic})."
+
+
+def _in_cortex(row):
+    """How the cortex in a lesion differs from that beside it; empty where there is none or it is not known."""
+    told = []
+    for name in ("Chi", "R2star"):
+        if row.get(f"cortex_{name}_delta") is not None:
+            display = display_of(name)
+            delta, error = row[f"cortex_{name}_delta"], row[f"cortex_{name}_delta_se"]
+            told.append(f"{display.title} {display.text(delta)} (SE {display.text(error)}) {display.unit}")
+    if not told:
+        return ""
+    kind = f"; {row['cortex_chi_class']} in QSM" if row["cortex_chi_class"] else ""
+    share = 100 * row["cortex_share"]
+    return f"Cortex: {share:.0f} % of it; less the cortex of the same depth beside it: {', '.join(told)}{kind}."
 
 
 def _place(ras):

@@ -6,6 +6,7 @@ from collections import Counter
 from QMRIEstimationLib.report.page import Html, html, join, table
 
 from .calls import GRADES, INDETERMINATE, NOT_ENHANCING, STAGE_NAMES, changed, rim_of_row, stage_of_row
+from .cortex import HYPER, HYPO, ISO, PLACES
 from .lesion_cards import cards
 
 COUNTS = ("Stage", "Lesions", "Volume, ml", *(f"Rim {grade}" for grade in GRADES), "Enhancing")
@@ -51,6 +52,7 @@ def _summary(rows):
     if 0 < patterns["unknown"] < len(rows):
         text += f"; of {patterns['unknown']} it is unknown"
     lines.append(("Enhancing", text))
+    lines += _in_cortex(rows)
     doubts = Counter(row["doubt"] or "called by a reader" for row in rows if stage_of_row(row) == INDETERMINATE)
     text = f"{sum(doubts.values())}" + (f" ({_told(doubts, sorted(doubts))})" if doubts else "")
     lines.append(("Indeterminate", text))
@@ -58,6 +60,18 @@ def _summary(rows):
     if calls:
         lines.append(("Called otherwise by a reader", f"{calls}; what the program called stands with each lesion"))
     return table((), [(Html(f"<b>{name}</b>"), text) for name, text in lines])
+
+
+def _in_cortex(rows):
+    """How many lesions reach into the cortex, and of which class of susceptibility they are there."""
+    places = Counter(row.get("place") for row in rows)
+    if set(places) <= {None}:
+        return []
+    text = _told(places, PLACES[:3])
+    kinds = Counter(row["cortex_chi_class"] for row in rows if row.get("place") in PLACES[:2])
+    kinds["not known"] = kinds.pop(None, 0)
+    told = _told(kinds, (HYPER, ISO, HYPO, "not known"))
+    return [("At the cortex", text + (f"; QSM in it: {told}" if told != "none" else ""))]
 
 
 def _told(counts, order):

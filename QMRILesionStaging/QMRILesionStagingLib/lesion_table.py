@@ -156,6 +156,7 @@ def _row(lesion):
         "enhancement_sds": _number(lesion.enhancement.mean_sds, 2),
         "enhancement_reason": lesion.enhancement.reason,
         "reference_tissue": lesion.reference,
+        **_in_cortex(lesion.cortex),
     }
     for name in MAPS:
         profile, level, delta = (group.get(name) for group in (lesion.profiles, lesion.references, lesion.deltas))
@@ -167,6 +168,20 @@ def _row(lesion):
         row[f"{name}_delta"] = _number(delta and delta[0], digits)
         row[f"{name}_delta_sd"] = _number(delta and delta[1], digits)
         row[f"{name}_z"] = _number(delta[0] / level.spread, 2) if delta and level.spread > 0 else None
+    return row
+
+
+def _in_cortex(part):
+    """Columns on what a lesion holds of the cortex."""
+    deltas = part.deltas if part is not None else {}
+    row = {
+        "place": part and part.place,
+        "cortex_share": _number(part and part.share, 3),
+        "cortex_chi_class": part and part.kind,
+    }
+    for name in ("Chi", "R2star"):
+        for n, end in enumerate(("delta", "delta_se")):
+            row[f"cortex_{name}_{end}"] = _number(deltas.get(name) and deltas[name][n], DIGITS.get(name, 3))
     return row
 
 

@@ -9,7 +9,7 @@ SHELLS = ((0.0, 2.0), (2.0, 4.0), (4.0, 6.0))  # mm
 FROM_LESIONS = 3.0  # mm that normal-appearing white matter keeps from lesions
 LAYERS = 4  # of the cortex, as Lema Dopico A et al. 2021 have them; the first is the outermost
 ABNORMAL = ("dawm", "diffusely abnormal", "dirty")  # white matter that is neither lesion nor normal
-CSF, NAWM, DAWM = "CSF", "NAWM", "DAWM"
+CSF, NAWM, DAWM, CORTICAL_LESIONS = "CSF", "NAWM", "DAWM", "cortical lesions"
 
 
 def region_masks(labels, around, geometry, tissue=None):
@@ -20,7 +20,8 @@ def region_masks(labels, around, geometry, tissue=None):
         tissue: (labels [k, j, i], label -> name), or None: then there is white matter only.
     Returns:
         NAWM (eroded by one voxel and away from lesions) and shells around all lesions; with tissue labels also DAWM,
-        every nucleus under the name of its label, `cortex layer 1` (outermost) to 4, and CSF, eroded.
+        every nucleus under the name of its label, `cortex layer 1` (outermost) to 4, what lesions hold of the cortex,
+        and CSF, eroded.
     """
     found = _white_matter(labels, around, geometry, _abnormal(tissue))
     if tissue is None:
@@ -33,10 +34,10 @@ def region_masks(labels, around, geometry, tissue=None):
     for number, name in names.items():
         if kind_of(name) == "gray" and not is_cortex(name):
             found[" ".join(name.lower().split())] = (numbers == number) & free
-    depth = cortical_depth(around, geometry)
-    for layer in range(LAYERS):
-        inside = around.cortex & free & (depth > 1 - (layer + 1) / LAYERS) & (depth <= 1 - layer / LAYERS)
-        found[f"cortex layer {layer + 1}"] = inside
+    layers = layer_of(cortical_depth(around, geometry))
+    for layer in range(1, LAYERS + 1):
+        found[f"cortex layer {layer}"] = around.cortex & free & (layers == layer)
+    found[CORTICAL_LESIONS] = around.cortex & ~free
     found[CSF] = ndimage.binary_erosion(around.fluid) & free
     return {name: mask for name, mask in found.items() if mask.any() or name == NAWM or name.startswith("periplaque")}
 
@@ -51,6 +52,15 @@ def cortical_depth(around, geometry):
     inner = ndimage.distance_transform_edt(~around.white, sampling=voxel) - half
     outer = ndimage.distance_transform_edt(solid, sampling=voxel) - half
     return (inner / np.maximum(inner + outer, 1e-6)).clip(0, 1).astype(np.float32)
+
+
+def layer_of(depth):
+    """Number of the layer, 1 (outermost) to LAYERS, of a depth as `cortical_depth` gives it; uint8.
+
+    >>> layer_of(np.array([1.0, 0.8, 0.75, 0.1])).tolist()
+    [1, 1, 2, 4]
+    """
+    return (LAYERS - np.ceil(depth * LAYERS) + 1).clip(1, LAYERS).astype(np.uint8)
 
 
 def _white_matter(labels, around, geometry, abnormal):

@@ -9,7 +9,7 @@ from .staging import MAPS
 IRON_FREE, IRON_SLOPE = 14.3, 0.27  # 1/s, and 1/s per mg/kg wet tissue: R2* of gray matter at 3 T
 IRON_SOURCE = "Langkammer C et al. 2010, Radiology 257:455"
 IRON_FIELD = (2.8, 3.2)  # T, of that relation
-NOT_IRON = ("thalamus", "cortex", "cerebell")  # gray matter whose R2* is not told by iron alone
+NOT_IRON = ("thalamus", "pulvinar", "cortex", "cortical", "cerebell")  # gray matter whose R2* is not told by iron alone
 _BINS = 64
 _FEWEST = 10  # voxels from which on a peak is told
 

@@ -13,6 +13,7 @@ from scipy.spatial.distance import pdist
 
 from .calls import GRADES
 from .contrast_agent import AFTER
+from .cortex import CorticalPart, cortical_parts
 from .enhancement import Enhancement, enhancement_of, uptake_of
 from .evidence import Findings
 from .instances import lesion_instances
@@ -79,7 +80,8 @@ class Lesion:
         profiles: name of map -> profile.Profile; also "uptake" of gadolinium, as a share of the signal of white matter.
         references: name of map -> reference.Level.
         deltas: name of map -> (whole lesion minus reference, its SD). gain: of the map of chi for this size.
-        rim, recovery, enhancement, stage: as their modules say. timing: why maps were not used, or empty.
+        rim, recovery, enhancement, stage: as their modules say.
+        cortex: what it holds of the cortex; None where that is not labelled.
     """
 
     number: int
@@ -97,6 +99,7 @@ class Lesion:
     recovery: Recovery | None
     enhancement: Enhancement
     stage: Stage
+    cortex: CorticalPart | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +144,7 @@ def stage_lesions(given, options=StagingOptions(), progress=None, cancelled=None
     if given.enhancing is None and given.before is not None and given.after is not None:
         uptake = uptake_of(given.before, given.after, normal)
     patient = _Patient(given, options, around, normal, uptake, labels)
+    cortex = cortical_parts(labels, given.maps, around, geometry, patient.usable)
     crops = [c for c in crop_lesions(labels, around, geometry.voxel_size) if only is None or c.number in only]
     measured, lesions = [None] * len(crops), [None] * len(crops)
 
@@ -150,7 +154,7 @@ def stage_lesions(given, options=StagingOptions(), progress=None, cancelled=None
 
     def stage(first, last):
         for n in range(first, last):
-            lesions[n] = _staged(measured[n], rims, patient, found.parents)
+            lesions[n] = _staged(measured[n], rims, patient, found.parents, cortex.get(crops[n].number))
 
     in_pieces(measure, len(crops), 1, part(progress, 0.0, 0.6), cancelled, "lesions")
     check_cancelled(cancelled)
@@ -311,7 +315,7 @@ def _virtual_rims(patient, asking):
     )
 
 
-def _staged(one, rims, patient, parents):
+def _staged(one, rims, patient, parents, cortex):
     crop, given = one.crop, patient.given
     centre = np.argwhere(crop.inside).mean(0) + [side.start for side in crop.box]
     rim, recovery, gain = one.rim, None, 1.0
@@ -352,6 +356,7 @@ def _staged(one, rims, patient, parents):
         recovery=recovery,
         enhancement=one.enhancement,
         stage=stage,
+        cortex=cortex,
     )
 
 
