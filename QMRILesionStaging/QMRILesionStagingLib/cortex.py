@@ -65,7 +65,7 @@ def cortical_parts(labels, maps, around, geometry, usable=lambda name: True):
                 delta = _delta(values, own & cortex & valid, beside & valid, layers[wide], float(voxel.prod()))
                 if delta is not None:
                     deltas[name] = delta
-        touches = bool((cortex & (away < NEAR)).any())
+        touches = bool((cortex & (away <= NEAR)).any())
         found[number] = CorticalPart(share, _place(share, touches), deltas, _kind(deltas.get("Chi")))
     return found
 
