@@ -5,7 +5,8 @@ import pytest
 from html_checks import Page
 from QMRIEstimationLib.io.text import read_table, write_json, write_table, write_text
 from QMRILesionStagingLib.cohort import group
-from QMRILesionStagingLib.comparisons import BARRED, compare_groups, deviations, group_of, values_of
+from QMRILesionStagingLib.comparisons import BARRED, compare_groups, group_of, values_of
+from QMRILesionStagingLib.deviations import deviations
 
 SD = 0.02
 
@@ -101,6 +102,39 @@ def test_a_patient_is_compared_as_crawford_and_howell_do():
     (row,) = deviations(values, people)
     assert row["t"] == pytest.approx(-1.907, abs=0.001) and row["p"] == pytest.approx(0.0889, abs=0.0005)
     assert row["percentile"] == pytest.approx(4.45, abs=0.03)
+
+
+def test_a_patient_is_compared_with_controls_of_that_age(rng):
+    """R1 falls by 0.004 a year in everybody; a patient of 60 with the value of a control of 60 does not deviate."""
+    people, known = {}, {}
+    for n in range(30):
+        age, name = 20 + 1.5 * n, f"c{n}"
+        people[name], known[name] = (
+            {"group": "HC", "age": f"{age}", "sex": "FM"[n % 2]},
+            1.2 - 0.004 * age + rng.normal(0, SD),
+        )
+    for name, age, off in (("same", 60, 0.0), ("low", 60, -6 * SD), ("unknown", None, 0.0), ("old", 90, 0.0)):
+        people[name] = {"group": "MS", "age": "n/a" if age is None else str(age), "sex": "F"}
+        known[name] = 1.2 - 0.004 * (age or 60) + off
+    rows = {row["participant_id"]: row for row in deviations({("NAWM", "R1", "mean"): known}, people)}
+    assert rows["same"]["adjusted_for"] == "age, sex"
+    assert rows["same"]["expected"] == pytest.approx(0.96, abs=SD)  # 2.5 standard errors of the line there
+    assert abs(rows["same"]["t"]) < 1
+    assert rows["low"]["t"] < -3
+    assert rows["unknown"]["adjusted_for"] == "sex"
+    assert "beyond" in rows["old"]["note"] and rows["same"]["note"] is None
+
+
+def test_deviations_of_healthy_people_are_spread_as_t(rng):
+    """p of people like the controls is uniform: 5 % lie below 0.05, also with few controls and two covariates."""
+    below = 0
+    for _ in range(400):
+        people = {f"p{n}": {"group": "HC" if n else "MS"} for n in range(11)}
+        for person in people.values():
+            person |= {"age": f"{rng.uniform(20, 60):.1f}", "sex": "FM"[rng.integers(2)]}
+        known = {name: 1 - 0.004 * float(person["age"]) + rng.normal(0, SD) for name, person in people.items()}
+        below += deviations({("NAWM", "R1", "mean"): known}, people)[0]["p"] < 0.05
+    assert 8 <= below <= 34  # 20 expected; outside happens in 0.3 %
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def parts(labels, values, lesions, name="Chi"):
 
 
 def test_places_follow_from_the_share_in_the_cortex():
-    labels, radius = head()
+    labels, _ = head()
     lesions = [ball((1, 0, 0), 24, 1.6), ball((0, 1, 0), 22), ball((0, 0, 1), 18.5), ball((1, 1, 1), 8)]
     found = parts(labels, np.zeros(SHAPE), lesions)
     places = [found[n].place for n in (1, 2, 3, 4)]
@@ -90,6 +90,6 @@ def test_cortex_that_is_normal_is_called_so(rng):
 
 
 def test_without_a_labelled_cortex_nothing_is_said():
-    labels, radius = head()
+    labels, _ = head()
     labels[labels == 2] = 1
     assert parts(labels, np.zeros(SHAPE), [ball((1, 0, 0), 24)]) == {}

@@ -12,12 +12,15 @@ from QMRIEstimationLib.io.derivatives import prefix, session_folder
 from QMRIEstimationLib.io.text import read_table, write_text
 
 from .calls import NOT_ENHANCING
-from .comparisons import compare_groups, deviations, group_of, missing_package, values_of
+from .comparisons import compare_groups, group_of, missing_package, values_of
+from .content import changes, content_rows, contents_of
+from .deviations import deviations
 from .index_page import LESION_TABLE, REGION_TABLE, index_page
 from .thumbnail import thumbnail
 
 TABLES = (LESION_TABLE, REGION_TABLE)
 COMPARISONS, DEVIATIONS = "desc-comparisons_stats.tsv", "desc-deviations_stats.tsv"
+CONTENT, CHANGES = "desc-content_stats.tsv", "desc-changes_stats.tsv"
 LOG_FIELDS = {"participant_id": str, "session_id": str, "status": str, "figures": dict, "warnings": list}
 SESSION = re.compile(r"sub-([A-Za-z0-9+]+)(?:_ses-([A-Za-z0-9+]+))?")
 
@@ -86,12 +89,12 @@ def group(output_dir, bids_dir=None, progress=None):
         results.append(_result(output_dir, subject, session, logs.get((subject, session), []), problems))
     known = _covariates(bids_dir, problems)
     rows_of = {name: _merged(results, name, known) for name in TABLES}
-    rows_of[COMPARISONS], rows_of[DEVIATIONS] = _compared(results, rows_of, known, problems)
+    rows_of |= _compared(results, rows_of, known, problems)
     for name, rows in rows_of.items():
         _replace_tsv(output_dir / name, rows)
     _replace_tsv(output_dir / "participants.tsv", _participants(output_dir, known))
     merged = [name for name, rows in rows_of.items() if rows]
-    write_text(output_dir / "index.html", index_page(results, problems, merged, rows_of[COMPARISONS]))
+    write_text(output_dir / "index.html", index_page(results, problems, merged, rows_of[COMPARISONS], rows_of[CONTENT]))
     if progress is not None:
         progress(1.0, "index page")
     return len(results)
@@ -192,22 +195,29 @@ def _merged(results, kind, known):
 
 
 def _compared(results, rows_of, known, problems):
-    """Tables of comparisons and of deviations; empty without patients and controls."""
-    groups = {group_of(row) for row in known.values()}
-    if not {"patient", "control"} <= groups:
-        return [], []
+    """Name of each table of the group -> its rows; no patient is compared where there are no controls."""
     missing = missing_package()
-    if missing:
+    both = {"patient", "control"} <= {group_of(row) for row in known.values()}
+    if both and missing:
         problems.append(missing)
-        return [], []
+    people = known if both and not missing else {}
     active = {
         row["participant_id"]
         for row in rows_of[LESION_TABLE]
         if row.get("enhancement", "n/a") not in (*NOT_ENHANCING, "n/a")
     }
     barred = {f"sub-{result.subject}" for result in results if result.pd_calibration == "nawm"}
-    values = values_of(rows_of[REGION_TABLE])
-    return compare_groups(values, known, active, barred), deviations(values, known)
+    contents = contents_of(rows_of[REGION_TABLE])
+    found = {
+        CONTENT: content_rows(contents, people, active),
+        CHANGES: changes(contents),
+        COMPARISONS: [],
+        DEVIATIONS: [],
+    }
+    if people:
+        values = values_of(rows_of[REGION_TABLE])
+        found |= {COMPARISONS: compare_groups(values, people, active, barred), DEVIATIONS: deviations(values, people)}
+    return found
 
 
 def _participants(output_dir, known):

@@ -1,11 +1,10 @@
-"""Patients against controls, region by region: adjusted differences, effect sizes, and each patient's deviation."""
+"""Patients against controls, region by region: adjusted differences and effect sizes."""
 
 import importlib.util
 import math
 import re
 
 import numpy as np
-from scipy.special import stdtr
 
 from .expected import DOWN, UP, expected
 
@@ -13,7 +12,7 @@ GROUP_COLUMNS = ("group", "diagnosis", "dx", "cohort")
 CONTROLS = ("control", "controls", "hc", "hv", "healthy", "healthy control", "healthy volunteer")
 MEASURES = ("mean", "content", "excess")
 SUMMED = ("content", "excess")
-FEWEST, FEWEST_CONTROLS = 3, 5  # in each group of a comparison; controls that a single patient is compared with
+FEWEST = 3  # in each group of a comparison
 SIDE = re.compile(r"\s+(left|right)$")
 BARRED = "PD of white matter was calibrated on normal-appearing white matter, so it cannot differ"
 
@@ -42,11 +41,11 @@ def values_of(rows):
         parts.setdefault((region, row["map"], person), []).append(row)
     found = {}
     for (region, name, person), own in parts.items():
-        counts = [_number(row["n"]) or 0.0 for row in own]
+        counts = [number_of(row["n"]) or 0.0 for row in own]
         if not sum(counts):
             continue
         for measure in MEASURES:
-            numbers = [_number(row.get(measure)) for row in own]
+            numbers = [number_of(row.get(measure)) for row in own]
             if None in numbers:
                 continue
             whole = sum(numbers) if measure in SUMMED else float(np.average(numbers, weights=counts))
@@ -58,7 +57,7 @@ def values_of(rows):
 def _add_volumes(parts, found):
     """The volume of every region, by the map that has most valid voxels there."""
     for (region, _, person), own in parts.items():
-        volume = sum(_number(row["volume_mm3"]) or 0.0 for row in own)
+        volume = sum(number_of(row["volume_mm3"]) or 0.0 for row in own)
         known = found.setdefault((region, "any", "volume"), {})
         known[person] = max(known.get(person, 0.0), volume)
 
@@ -81,45 +80,20 @@ def compare_groups(values, participants, active, barred=()):
         controls = [p for p in people if groups[p] == "control"]
         if min(len(patients), len(controls)) < FEWEST:
             continue
-        found = _fitted(people, known, groups, participants, active)
+        found = adjusted_difference(people, known, groups, participants, active)
         if found is None:
             continue
         direction, source = expected(region, name, measure)
         rows.append(
             {"region": region, "map": name, "measure": measure, "patients": len(patients), "controls": len(controls)}
-            | {"controls_mean": _short(np.mean([known[p] for p in controls]))}
+            | {"controls_mean": short(np.mean([known[p] for p in controls]))}
             | found
             | {"expected": direction, "source": source, "note": note or None}
         )
     corrected = _corrected([row["p"] for row in rows])
     for row, p in zip(rows, corrected, strict=True):
-        row["p_corrected"] = _short(p)
+        row["p_corrected"] = short(p)
         row["found"] = _said(row)
-    return rows
-
-
-def deviations(values, participants):
-    """How far each patient is from the controls, one row a patient, region, map and measure.
-
-    Reference:
-        Crawford JR, Howell DC 1998, Clin Neuropsychol 12:482 (a single case against a small sample).
-    """
-    groups = {person: group_of(row) for person, row in participants.items()}
-    rows = []
-    for (region, name, measure), known in sorted(values.items()):
-        healthy = np.array([value for p, value in known.items() if groups.get(p) == "control"])
-        if len(healthy) < FEWEST_CONTROLS or healthy.std(ddof=1) == 0:
-            continue
-        mean, sd, n = healthy.mean(), healthy.std(ddof=1), len(healthy)
-        for person, value in sorted(known.items()):
-            if groups.get(person) == "patient":
-                t = (value - mean) / (sd * math.sqrt((n + 1) / n))
-                rows.append(
-                    {"participant_id": person, "region": region, "map": name, "measure": measure,
-                     "value": _short(value), "controls_mean": _short(mean), "controls_sd": _short(sd), "controls": n,
-                     "t": _short(t), "p": _short(2 * stdtr(n - 1, -abs(t))),
-                     "percentile": _short(100 * stdtr(n - 1, t))}
-                )  # fmt: skip
     return rows
 
 
@@ -132,8 +106,14 @@ def missing_package():
     return ""
 
 
-def _fitted(people, known, groups, participants, active):
-    """Adjusted difference of patients from controls by least squares with robust errors (HC3)."""
+def adjusted_difference(people, known, groups, participants, active):
+    """Adjusted difference of patients from controls by least squares with robust errors (HC3).
+
+    Args:
+        people: ids. known: id -> value. groups: id -> "patient" or "control". participants: id -> row. active: ids.
+    Returns:
+        Columns difference, low, high, d, d_low, d_high, p and covariates; None where it cannot be told.
+    """
     from statsmodels.api import OLS
 
     y = np.array([known[p] for p in people])
@@ -152,12 +132,12 @@ def _fitted(people, known, groups, participants, active):
         return None
     numbers = {"difference": fit.params[1], "low": low, "high": high}
     numbers |= {"d": fit.params[1] / spread, "d_low": low / spread, "d_high": high / spread, "p": fit.pvalues[1]}
-    return {key: _short(value) for key, value in numbers.items()} | {"covariates": ", ".join(names) or "none"}
+    return {key: short(value) for key, value in numbers.items()} | {"covariates": ", ".join(names) or "none"}
 
 
 def _covariates(people, participants, patient, active):
     """(name, column) of what is known of everybody and differs: age and its square, sex, gadolinium activity."""
-    ages = [_number(participants[p].get("age")) for p in people]
+    ages = [number_of(participants[p].get("age")) for p in people]
     if None not in ages and np.ptp(ages) > 0:
         centred = np.array(ages) - np.mean(ages)
         yield "age", centred
@@ -188,7 +168,7 @@ def _said(row):
     return direction + agrees
 
 
-def _number(text):
+def number_of(text):
     try:
         value = float(text)
     except (TypeError, ValueError):
@@ -196,5 +176,5 @@ def _number(text):
     return value if math.isfinite(value) else None
 
 
-def _short(value):
+def short(value):
     return float(f"{value:.5g}")

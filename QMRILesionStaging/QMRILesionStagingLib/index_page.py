@@ -9,6 +9,7 @@ from QMRIEstimationLib.display import display_of
 from QMRIEstimationLib.report.page import Html, details, html, join, notes, page, table
 
 from .calls import PRESENT, STAGE_NAMES
+from .content import NOTHING
 
 LESION_TABLE, REGION_TABLE = "desc-lesions_stats.tsv", "desc-regions_stats.tsv"
 STAGE_LETTERS = dict(zip(STAGE_NAMES, ("EA", "LA", "CA", "CI", "?"), strict=True))
@@ -16,12 +17,13 @@ FEWEST, FAR = 8, 5.0  # sessions, and robust SDs from their median, from which o
 MEDIANS = ("R1", "R2", "R2star", "PD", "Chi")
 
 
-def index_page(results, problems, merged, comparisons=()):
+def index_page(results, problems, merged, comparisons=(), contents=()):
     """The index page as text.
 
     Args:
         results: cohort.SessionResult of every session. problems: sentences about damaged files.
         merged: names of the merged tables that were written. comparisons: rows of comparisons.compare_groups.
+        contents: rows of content.content_rows.
     """
     failed = [result for result in results if result.failed]
     subjects = len({result.subject for result in results})
@@ -43,6 +45,8 @@ def index_page(results, problems, merged, comparisons=()):
     parts.append(_subjects(results))
     if comparisons:
         parts.append(_compared(comparisons))
+    if contents:
+        parts.append(_contents(contents))
     if merged:
         parts.append(Html("<h2>Merged tables</h2><ul>"))
         parts += [Html(f'<li><a href="{quote(name)}">{html(name)}</a></li>') for name in merged]
@@ -117,6 +121,38 @@ def _compared(rows):
         about,
         Html("</p>"),
     )
+
+
+def _contents(rows):
+    """What regions hold in all, and why that differs."""
+    header = ("Region", "Map", "Difference between", "People", "Content, % (95 %)", "Concentration, %", "Volume, %",
+              "By concentration, %", "By volume, %", "What it is")  # fmt: skip
+    cells = [
+        (row["region"], row["map"] + (", excess" if row["measure"] == "excess" else ""), row["comparison"],
+         row["participants"], _interval(row, "content"), _interval(row, "concentration"), _interval(row, "volume"),
+         *(f"{100 * row[f'by_{part}'] / abs(row['content_before']):+.1f}" if row["content_before"] else None
+           for part in ("concentration", "volume")),
+         row["pattern"])
+        for row in rows
+        if row["pattern"] != NOTHING
+    ]  # fmt: skip
+    about = (
+        "Content is concentration times volume (R2* of nuclei at 3 T: what is beyond tissue without iron), so its "
+        "difference is the sum of one by concentration and one by volume. Only what was shown (interval of 95 % "
+        f"without 0, not corrected for the number of rows) is listed: {len(cells)} of {len(rows)}; the table has all."
+    )
+    body = table(header, cells, numeric=range(3, 9)) if cells else ""
+    return join(Html("<h2>Iron and myelin: concentration, volume and content</h2>\n"), body,
+                Html('<p class="soft">'), about, Html("</p>"))  # fmt: skip
+
+
+def _interval(row, name):
+    """`-4.1 (-6.0 to -2.2)`, in percent of what it was."""
+    before = row[f"{name}_before"]
+    if not before:
+        return None
+    numbers = (100 * row[f"{name}_{end}"] / abs(before) for end in ("difference", "low", "high"))
+    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*numbers)
 
 
 def _figures(result):
