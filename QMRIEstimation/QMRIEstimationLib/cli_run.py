@@ -10,7 +10,7 @@ from pathlib import Path
 from .cli_words import DONE, SOME_FAILED, add_common, count, gigabytes, progress_of
 from .errors import InputError, sentence
 
-STEPS = ("estimate", "stage", "regions", "report")  # a report is always made
+STEPS = ("estimate", "stage", "regions", "template", "report")  # a report is always made
 ONLY_REPORT = ["report"]
 
 
@@ -226,7 +226,7 @@ def _made(options, unit, settings, derivatives, show):
     from .participant_again import run_again
 
     places = options.bids_dir, options.output_dir, unit.subject, unit.session, settings
-    after = _after(options.steps, settings)
+    after = _after(options, settings, derivatives)
     with_what = {"maps": options.maps, "derivatives": derivatives, "progress": show}
     if options.steps is None or "estimate" in options.steps:
         return run_participant(*places, after=after, **with_what)
@@ -261,16 +261,25 @@ def _follow(options, sessions):
                 print(note, file=sys.stderr)
 
 
-def _after(steps, settings):
+def _after(options, settings, derivatives):
     """What is done with the maps of a session; None where only they were asked for."""
     from QMRILesionStagingLib.participant_stage import stage_session
 
-    wanted = tuple(step for step in ("stage", "regions") if steps is None or step in steps)
-    if not wanted:
+    from .participant_template import to_template
+
+    steps, explicit = options.steps or STEPS, options.steps is not None
+    staged = tuple(step for step in ("stage", "regions") if step in steps)
+    if not (staged or "template" in steps):
         return None
 
     def after(folder, estimate, progress, cancelled):
-        return stage_session(folder, estimate, settings, wanted, steps is not None, progress, cancelled)
+        sections, notes = (), ()
+        if staged:
+            sections, notes = stage_session(folder, estimate, settings, staged, explicit, progress, cancelled)
+        if "template" in steps:
+            places = settings, options.bids_dir, derivatives
+            notes = (*notes, *to_template(folder, estimate, *places, explicit, cancelled))
+        return sections, notes
 
     return after
 

@@ -17,6 +17,7 @@ from .content import changes, content_rows, contents_of
 from .deviations import deviations
 from .index_page import LESION_TABLE, REGION_TABLE, index_page
 from .thumbnail import thumbnail
+from .voxelwise import export
 
 TABLES = (LESION_TABLE, REGION_TABLE)
 COMPARISONS, DEVIATIONS = "desc-comparisons_stats.tsv", "desc-deviations_stats.tsv"
@@ -89,11 +90,14 @@ def group(output_dir, bids_dir=None, progress=None):
         results.append(_result(output_dir, subject, session, logs.get((subject, session), []), problems))
     known = _covariates(bids_dir, problems)
     rows_of = {name: _merged(results, name, known) for name in TABLES}
-    rows_of |= _compared(results, rows_of, known, problems)
+    active = _active(rows_of[LESION_TABLE])
+    rows_of |= _compared(results, rows_of, known, active, problems)
     for name, rows in rows_of.items():
         _replace_tsv(output_dir / name, rows)
     _replace_tsv(output_dir / "participants.tsv", _participants(output_dir, known))
-    merged = [name for name, rows in rows_of.items() if rows]
+    voxelwise, more = export(output_dir, results, known, active)
+    problems += more
+    merged = [name for name, rows in rows_of.items() if rows] + voxelwise
     write_text(output_dir / "index.html", index_page(results, problems, merged, rows_of[COMPARISONS], rows_of[CONTENT]))
     if progress is not None:
         progress(1.0, "index page")
@@ -194,18 +198,18 @@ def _merged(results, kind, known):
     return rows
 
 
-def _compared(results, rows_of, known, problems):
+def _active(lesions):
+    """Ids of those with an enhancing lesion."""
+    return {row["participant_id"] for row in lesions if row.get("enhancement", "n/a") not in (*NOT_ENHANCING, "n/a")}
+
+
+def _compared(results, rows_of, known, active, problems):
     """Name of each table of the group -> its rows; no patient is compared where there are no controls."""
     missing = missing_package()
     both = {"patient", "control"} <= {group_of(row) for row in known.values()}
     if both and missing:
         problems.append(missing)
     people = known if both and not missing else {}
-    active = {
-        row["participant_id"]
-        for row in rows_of[LESION_TABLE]
-        if row.get("enhancement", "n/a") not in (*NOT_ENHANCING, "n/a")
-    }
     barred = {f"sub-{result.subject}" for result in results if result.pd_calibration == "nawm"}
     contents = contents_of(rows_of[REGION_TABLE])
     found = {

@@ -119,7 +119,7 @@ def adjusted_difference(people, known, groups, participants, active):
     y = np.array([known[p] for p in people])
     patient = np.array([groups[p] == "patient" for p in people], float)
     columns, names = [np.ones(len(people)), patient], []
-    for name, column in _covariates(people, participants, patient, active):
+    for name, column in covariates_of(people, participants, patient, active):
         columns.append(column)
         names.append(name)
     x = np.stack(columns, axis=1)
@@ -135,7 +135,7 @@ def adjusted_difference(people, known, groups, participants, active):
     return {key: short(value) for key, value in numbers.items()} | {"covariates": ", ".join(names) or "none"}
 
 
-def _covariates(people, participants, patient, active):
+def covariates_of(people, participants, patient, active):
     """(name, column) of what is known of everybody and differs: age and its square, sex, gadolinium activity."""
     ages = [number_of(participants[p].get("age")) for p in people]
     if None not in ages and np.ptp(ages) > 0:

@@ -17,7 +17,7 @@ from .nifti import write_image
 from .text import write_json, write_text
 
 BIDS_VERSION = "1.10.0"
-IGNORED = "*.html\nlogs/\nxfm/\n**/xfm\ndesc-*_stats.tsv\n*_stats.tsv\n"
+IGNORED = "*.html\nlogs/\nvoxelwise/\nxfm/\n**/xfm\ndesc-*_stats.tsv\n*_stats.tsv\n"
 
 
 def prefix(subject, session=""):

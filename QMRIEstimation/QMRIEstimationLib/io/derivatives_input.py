@@ -29,7 +29,7 @@ def derivative_images(bids_dir, subject, session, derivatives=None):
     Args:
         derivatives: name -> folder; None for every folder in `bids_dir/derivatives` but this program's own results.
     """
-    folders = _folders(bids_dir) if derivatives is None else [Path(folder) for folder in derivatives.values()]
+    folders = derivative_folders(bids_dir, derivatives)
     return [(root, file) for root in folders for file in _images(root, subject, session)]
 
 
@@ -68,7 +68,10 @@ def drawings(files, bids_dir):
     return *functions, tuple(sources), tuple(notes)
 
 
-def _folders(bids_dir):
+def derivative_folders(bids_dir, derivatives=None):
+    """Tops of the derivatives that count: those that are given (name -> folder), else all that others made."""
+    if derivatives is not None:
+        return [Path(folder) for folder in derivatives.values()]
     folders = sorted(p for p in (Path(bids_dir) / "derivatives").glob("*") if p.is_dir())
     return [folder for folder in folders if PROGRAM not in generators(folder)]
 
