@@ -1,9 +1,11 @@
 """Subjects in processes of their own: faults of one harm no other, and a restart loses and repeats nothing."""
 
+import gzip
 import hashlib
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -11,6 +13,8 @@ import sys
 import time
 from dataclasses import dataclass
 
+import nibabel
+import numpy as np
 import pytest
 from bids_tree import image_of, make_bids_tree
 from hypothesis import given, settings
@@ -114,14 +118,15 @@ def test_a_subject_larger_than_the_memory_is_refused_with_both_numbers(apart, ra
     assert said.count("failed: needs about 0.6 GB by the headers of its images, there are 0.1 GB") == len(LABELS)
 
 
-def start_command(raw, output, *more):
-    """The command in a process group of its own."""
+def start_command(raw, output, *more, before=":", **options):
+    """The command in a process of its own. before: line of a shell that comes first."""
     paths = os.pathsep.join(str(folder) for folder in library_folders())
+    words = [sys.executable, "-m", "QMRIEstimationLib", "run", str(raw), str(output), *WORDS, *more]
     return subprocess.Popen(
-        [sys.executable, "-m", "QMRIEstimationLib", "run", str(raw), str(output), *WORDS, *more],
+        ["bash", "-c", f"{before}; exec {shlex.join(words)}"],
         env=os.environ | {"PYTHONPATH": paths},
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        **{"stderr": subprocess.DEVNULL} | options,
     )
 
 
@@ -191,6 +196,7 @@ def test_twenty_kills_at_random_times_lose_and_change_nothing(tmp_path):
     calm = tmp_path / "calm"
     assert run(own, calm) == cli.DONE
     (own / "sub-07" / "anat" / "sub-07_echo-2_part-mag_MEGRE.nii.gz").write_bytes(b"damaged")
+    write_huge(own / "sub-13" / "anat" / "sub-13_echo-2_part-mag_MEGRE.nii.gz")
     output, chance = tmp_path / "maps", random.Random(9)
     for kill in range(20):
         command = start_command(own, output, "--nprocs", "2")
@@ -203,8 +209,40 @@ def test_twenty_kills_at_random_times_lose_and_change_nothing(tmp_path):
         command.wait(60)
         wait_for(lambda children=children: all(_dead(pid) for pid in children), 20)
     assert start_command(own, output, "--nprocs", "2").wait(300) == cli.SOME_FAILED
-    good = {name: digest for name, digest in bytes_of(calm).items() if "sub-07" not in name}
-    assert {name: digest for name, digest in bytes_of(output).items() if "sub-07" not in name} == good
+    bad = ("sub-07", "sub-13")
+    good = {name: digest for name, digest in bytes_of(calm).items() if not name.startswith(bad)}
+    assert {name: digest for name, digest in bytes_of(output).items() if not name.startswith(bad)} == good
+    again = start_command(own, output, stderr=subprocess.PIPE, text=True)
+    said = again.communicate(timeout=60)[1]
+    assert again.returncode == cli.SOME_FAILED
+    assert "sub-07: failed: sub-07_echo-2_part-mag_MEGRE.nii.gz" in said
+    assert "sub-13: failed: needs about" in said
+
+
+def write_huge(path):
+    """A header that promises an image of 4000 voxels along each side, and nothing behind it."""
+    header = nibabel.Nifti1Header()
+    header.set_data_shape((4000, 4000, 4000))
+    header.set_data_dtype(np.float32)
+    path.unlink()
+    with gzip.open(path, "wb") as file:
+        header.write_to(file)
+
+
+@linux
+@pytest.mark.slow
+def test_a_disk_that_runs_full_in_between_is_said_and_nothing_half_made_stays(raw, undisturbed, tmp_path):
+    """No file may be larger than 24 kB: small maps fit, reports do not."""
+    command = start_command(raw, tmp_path / "maps", before="ulimit -f 24", stderr=subprocess.PIPE, text=True)
+    said = command.communicate(timeout=120)[1]
+    assert command.returncode == cli.SOME_FAILED
+    assert said.count("the disk is full (File too large); make room and run it again") == len(LABELS)
+    assert not [
+        path for path in (tmp_path / "maps").rglob("*") if path.name.startswith(".") and path.name != ".bidsignore"
+    ]
+    assert not list((tmp_path / "maps").glob("sub-*"))
+    assert run(raw, tmp_path / "maps") == cli.DONE
+    assert bytes_of(tmp_path / "maps") == undisturbed
 
 
 @linux

@@ -22,6 +22,7 @@ NOTE = re.compile(r"^\S+: note: (.*)$")
 WRONG = re.compile(r"^slicer-qmri: (.*)$")
 EARLY = 4.0  # s and share of the work before which no time is foretold
 EARLY_SHARE = 0.04
+LEAST_SPACE = 2**16  # bytes on the disk, below which not even a sentence fits
 PATIENCE = 3.0  # s that a stopped process has to take its temporary files away
 
 
@@ -59,9 +60,17 @@ class BackgroundRun:
         if status is None:
             return True
         if status != 0 and not self.error:
-            lines = self.output.strip().splitlines() or ["without a word"]
-            self.error = f"the computation ended with status {status} ({lines[-1]}); it may have run out of memory."
+            self.error = self._why(status)
         return False
+
+    def _why(self, status):
+        """What is known of the end of a process that did not say it itself."""
+        lines = self.output.strip().splitlines()
+        folder = self._log.parent
+        if not lines and shutil.disk_usage(folder).free < LEAST_SPACE:
+            return f"{folder}: the disk is full; make room and run it again, what is done is kept."
+        told = lines[-1] if lines else "without a word"
+        return f"the computation ended with status {status} ({told}); it may have run out of memory."
 
     @property
     def output(self):

@@ -1,5 +1,9 @@
 """The two ways in which a computation ends early without being a bug, and what is said of every other."""
 
+import errno
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 class InputError(ValueError):
     """Something the user can mend; the sentence says what, where, what was expected and what to do."""
@@ -27,6 +31,8 @@ def sentence(error):
         return f"the memory is not enough ({error or 'out of memory'}); close other programs or use a larger machine."
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
+        if error.errno in FULL:
+            return f"{where}the disk is full ({error.strerror}); make room and run it again, what is done is kept."
         return f"{where}{error.strerror}; check the path, its permissions and the free space."
     return f"{type(error).__name__}: {error} (-v shows where)"
 
