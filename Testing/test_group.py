@@ -199,3 +199,18 @@ def test_sessions_far_from_the_others_are_named_first(results):
     assert group(results) == 11
     text = index(results).text
     assert "sub-07: R2star median is 3.1" in text and text.count("robust SDs from") == 1
+
+
+def test_the_methods_of_most_sessions_are_a_paragraph_and_the_others_are_named(tmp_path):
+    usual, other = (
+        {"text": f"Made by {HOSTILE} {way}.", "references": ["Someone A 2020, Journal 1:1"]} for way in "ab"
+    )
+    for name, methods in (("sub-01", usual), ("sub-02", other), ("sub-03", usual), ("sub-04", "damaged")):
+        log(tmp_path, name, "20261123T100000000000Z", status="done", methods=methods)
+        write_text(tmp_path / name / "anat" / f"{name}_R1map.nii.gz", "")
+    group(tmp_path)
+    text = index(tmp_path).text
+    assert f"Made by {HOSTILE} a." in text
+    assert "Made so: 2 of 3 sessions." in text
+    assert "Made otherwise: sub-02" in text
+    assert "Someone A 2020" in text

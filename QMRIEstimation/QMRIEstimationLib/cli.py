@@ -159,8 +159,10 @@ def _benchmark(options):
     from QMRILesionStagingLib.benchmark_staging import staging_stages
 
     from .benchmark import run_benchmark
+    from .benchmark_cohort import cohort_benchmark
     from .threads import use_threads
 
     use_threads(options.threads)
     run_benchmark(quick=options.quick, more=staging_stages())
+    cohort_benchmark(options.quick)
     return DONE

@@ -4,12 +4,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from .display import display_of
 from .errors import sentence
 from .io.bids import read_session
 from .io.derivatives import files_below, prefix, session_folder, whole_folder, write_estimate
 from .io.nifti import relative_name
 from .pipeline import estimate, needed_roles
 from .provenance import run_record, write_log
+from .report.methods import methods_of
 from .report.subject import write_report
 from .steps import part
 
@@ -63,6 +65,8 @@ def run_participant(
                 "error": "",
                 "outputs": [relative_name(folder / name, output_dir) for name in outputs],
             }
+            displays = {name: display_of(name) for name in result.maps}
+            record["methods"] = methods_of(result, displays, record)
             write_report(Path(output_dir) / f"{prefix(subject, session)}.html", result, record, sections)
         record["timings"] = result.timings
     except BaseException as error:

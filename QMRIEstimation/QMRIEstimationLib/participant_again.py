@@ -73,6 +73,7 @@ def run_again(
         notes = [*_about_settings(before, now), *scans.notes, *before.get("estimation_warnings", ())]
         own = {"parameters": now["parameters"] | {k: v for k, v in before["parameters"].items() if k != "staging"}}
         record |= now | own | {"figures": before["figures"], "estimated": before["started"]}
+        record |= {"methods": before["methods"]} if "methods" in before else {}
         folder = session_folder(output_dir, subject, session)
         with whole_folder(folder) as temporary:
             _link_tree(folder, temporary)

@@ -20,6 +20,7 @@ DIRECTIONS = {  # state of a point of the border -> what it is called, and its c
 }
 
 NOT_ENHANCING = ("none", "unknown")  # patterns of enhancement that are none, as far as is known
+LESION_TABLE, REGION_TABLE = "desc-lesions_stats.tsv", "desc-regions_stats.tsv"  # ends of names of files
 PROGRAM = "automatic"  # as the reader in tables of readings
 READING_COLUMNS = (
     "participant_id", "session_id", "lesion", "x_ras", "y_ras", "z_ras", "volume_mm3", "reader", "years", "stage",

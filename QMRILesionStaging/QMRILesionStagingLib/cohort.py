@@ -11,11 +11,11 @@ from QMRIEstimationLib.errors import InputError
 from QMRIEstimationLib.io.derivatives import prefix, session_folder
 from QMRIEstimationLib.io.text import read_table, write_text
 
-from .calls import NOT_ENHANCING
+from .calls import LESION_TABLE, NOT_ENHANCING, REGION_TABLE
 from .comparisons import compare_groups, group_of, missing_package, values_of
 from .content import changes, content_rows, contents_of
 from .deviations import deviations
-from .index_page import LESION_TABLE, REGION_TABLE, index_page
+from .index_page import index_page
 from .thumbnail import thumbnail
 from .voxelwise import export
 

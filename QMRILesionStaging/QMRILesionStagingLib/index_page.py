@@ -8,10 +8,10 @@ from urllib.parse import quote
 from QMRIEstimationLib.display import display_of
 from QMRIEstimationLib.report.page import Html, details, html, join, notes, page, table
 
-from .calls import PRESENT, STAGE_NAMES
-from .content import NOTHING
+from .calls import LESION_TABLE, PRESENT, STAGE_NAMES
+from .group_methods import group_methods
+from .group_sections import compared_section, content_section
 
-LESION_TABLE, REGION_TABLE = "desc-lesions_stats.tsv", "desc-regions_stats.tsv"
 STAGE_LETTERS = dict(zip(STAGE_NAMES, ("EA", "LA", "CA", "CI", "?"), strict=True))
 FEWEST, FAR = 8, 5.0  # sessions, and robust SDs from their median, from which on one is an outlier (assumed)
 MEDIANS = ("R1", "R2", "R2star", "PD", "Chi")
@@ -44,9 +44,10 @@ def index_page(results, problems, merged, comparisons=(), contents=()):
     parts.append(Html("<h2>Subjects</h2>\n"))
     parts.append(_subjects(results))
     if comparisons:
-        parts.append(_compared(comparisons))
+        parts.append(compared_section(comparisons))
     if contents:
-        parts.append(_contents(contents))
+        parts.append(content_section(contents))
+    parts.append(group_methods(results, comparisons))
     if merged:
         parts.append(Html("<h2>Merged tables</h2><ul>"))
         parts += [Html(f'<li><a href="{quote(name)}">{html(name)}</a></li>') for name in merged]
@@ -96,63 +97,6 @@ def _stages(rows):
     stages = Counter(row["stage"] for row in rows)
     rims = sum(row.get("rim_grade") in PRESENT for row in rows)
     return [len(rows), *(stages[name] for name in STAGE_LETTERS), rims]
-
-
-def _compared(rows):
-    """Patients against controls: first what the literature has an expectation of, then what differs otherwise."""
-    told = [row for row in rows if row["expected"] is not None]
-    other = [row for row in rows if row["expected"] is None and row["p_corrected"] < 0.05]
-    header = ("Region", "Map", "Measure", "Patients, controls", "Difference (95 %)", "Effect size d", "Corrected p",
-              "Literature", "Found")  # fmt: skip
-    cells = [
-        (row["region"], row["map"], row["measure"], f"{row['patients']}, {row['controls']}",
-         f"{row['difference']:+.3g} ({row['low']:+.3g} to {row['high']:+.3g})", f"{row['d']:+.2f}",
-         f"{row['p_corrected']:.2g}", row["expected"] or "", row["found"])
-        for row in [*told, *other]
-    ]  # fmt: skip
-    about = (
-        "Least squares with robust errors, adjusted for what the table names as covariates; p by Benjamini and "
-        "Hochberg over all regions, maps and measures. Literature: Tables 1 and 2 of Tranfa M et al. 2022."
-    )
-    return join(
-        Html("<h2>Patients against controls</h2>\n"),
-        table(header, cells, numeric=(4, 5, 6)),
-        Html('<p class="soft">'),
-        about,
-        Html("</p>"),
-    )
-
-
-def _contents(rows):
-    """What regions hold in all, and why that differs."""
-    header = ("Region", "Map", "Difference between", "People", "Content, % (95 %)", "Concentration, %", "Volume, %",
-              "By concentration, %", "By volume, %", "What it is")  # fmt: skip
-    cells = [
-        (row["region"], row["map"] + (", excess" if row["measure"] == "excess" else ""), row["comparison"],
-         row["participants"], _interval(row, "content"), _interval(row, "concentration"), _interval(row, "volume"),
-         *(f"{100 * row[f'by_{part}'] / abs(row['content_before']):+.1f}" if row["content_before"] else None
-           for part in ("concentration", "volume")),
-         row["pattern"])
-        for row in rows
-        if row["pattern"] != NOTHING
-    ]  # fmt: skip
-    about = (
-        "Content is concentration times volume (R2* of nuclei at 3 T: what is beyond tissue without iron), so its "
-        "difference is the sum of one by concentration and one by volume. Only what was shown (interval of 95 % "
-        f"without 0, not corrected for the number of rows) is listed: {len(cells)} of {len(rows)}; the table has all."
-    )
-    body = table(header, cells, numeric=range(3, 9)) if cells else ""
-    return join(Html("<h2>Iron and myelin: concentration, volume and content</h2>\n"), body,
-                Html('<p class="soft">'), about, Html("</p>"))  # fmt: skip
-
-
-def _interval(row, name):
-    """`-4.1 (-6.0 to -2.2)`, in percent of what it was."""
-    before = row[f"{name}_before"]
-    if not before:
-        return None
-    numbers = (100 * row[f"{name}_{end}"] / abs(before) for end in ("difference", "low", "high"))
-    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*numbers)
 
 
 def _figures(result):

@@ -6,7 +6,25 @@ from .summary import echo_times_text, used_scans
 
 
 def methods_paragraph(estimate, displays, record):
-    """A paragraph with numbered references, ready to be copied."""
+    """A paragraph with numbered references, ready to be copied, Html."""
+    return methods_section(methods_of(estimate, displays, record))
+
+
+def methods_section(methods, more=""):
+    """The section of a page. methods: as `methods_of`. more: Html below."""
+    listed = "".join(f"<li>{html(reference)}</li>" for reference in methods["references"])
+    return join(
+        Html('<section id="methods"><h2>Methods</h2><p>'), methods["text"], Html("</p>"),
+        Html(f'<ol class="soft">{listed}</ol>{html(more)}</section>\n'),
+    )  # fmt: skip
+
+
+def methods_of(estimate, displays, record):
+    """What was done to a session, for a paper: {"text": paragraph, "references": those that it numbers from 1 on}.
+
+    Args:
+        estimate: maps.Estimate. displays: name of map -> display.Display. record: of provenance.
+    """
     references = []
 
     def cite(reference):
@@ -33,11 +51,7 @@ def methods_paragraph(estimate, displays, record):
         if name == "Chi":
             sentences.append(result.parameters.get("MethodsParagraph", ""))
     sentences.append("Uncertainty is one standard deviation, propagated from the measured noise through the estimate.")
-    listed = "".join(f"<li>{html(reference)}</li>" for reference in references)
-    return join(
-        Html('<section id="methods"><h2>Methods</h2><p>'), " ".join(filter(None, sentences)), Html("</p>"),
-        Html(f'<ol class="soft">{listed}</ol></section>\n'),
-    )  # fmt: skip
+    return {"text": " ".join(filter(None, sentences)), "references": references}
 
 
 def _scan_sentence(scan):
