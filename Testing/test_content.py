@@ -94,7 +94,7 @@ def test_sessions_are_compared_in_the_same_people(rng):
         rows += rows_of(f"sub-{n:02d}", "ses-2", volume * shrink, concentration / shrink)
     contents = contents_of(rows)
     (row,) = content_rows(contents, {}, set())
-    assert (row["comparison"], row["participants"]) == ("ses-2 less ses-1", 12)
+    assert (row["comparison"], row["participants"]) == ("ses-2 - ses-1", 12)
     assert row["pattern"] == "concentrated by shrinking"
     each = changes(contents)
     assert len(each) == 12
@@ -108,4 +108,4 @@ def test_the_index_page_says_what_a_difference_is(rng):
     text = index_page([], [], [], contents=content_rows(contents_of(rows), people, set()))
     assert "Iron and myelin" in text
     assert "concentrated by shrinking" in text
-    assert "patients less controls" in text
+    assert "patients - controls" in text

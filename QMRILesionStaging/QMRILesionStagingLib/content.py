@@ -18,7 +18,7 @@ from .region_masks import CORTICAL_LESIONS, CSF, DAWM
 MAPS = {"R1": "content", "R2star": "content", "Chi": "content"}  # map -> column of its content
 IRON = "excess"  # column that counts for R2* where there is one: what is beyond tissue without iron
 LEFT_OUT = ("periplaque", CSF, DAWM, CORTICAL_LESIONS)  # their volume is that of the drawing
-COMPARED, CHANGED = "patients less controls", "{} less {}"
+COMPARED, CHANGED = "patients - controls", "{} - {}"
 PATTERNS = {  # signs of the differences of content, concentration and volume (0 none was shown, None any) -> what it is
     (1, 1, None): "gain",
     (1, 0, 1): "more in more volume",

@@ -1,12 +1,13 @@
 """What was done to a cohort, as a paragraph for a paper."""
 
-import json
+import re
 
 from QMRIEstimationLib.report.methods import methods_section
 from QMRIEstimationLib.report.page import Html, details, html, join
 
 from .calls import LESION_TABLE, REGION_TABLE
 
+NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 STAGING = (
     "White-matter lesions were compared map by map with the white matter around them and staged by MRI as early "
     "active, late active, chronic active or chronic inactive, or left indeterminate; paramagnetic rims were looked "
@@ -25,25 +26,48 @@ COMPARED = (
 
 
 def group_methods(results, comparisons):
-    """What was done to most sessions, as a paragraph for a paper, and to the others."""
-    done = {}
+    """What was done to most sessions, as a paragraph for a paper, and to the others, Html.
+
+    Sessions count as made alike where the words are the same; numbers that differ are given as ranges.
+
+    Args:
+        results: cohort.SessionResult. comparisons: rows of comparisons.compare_groups.
+    """
+    alike = {}
     for result in results:
         known = result.made_by.get("methods")
         if isinstance(known, dict) and known.keys() >= {"text", "references"}:
-            done.setdefault(json.dumps(known), []).append(result.name)
-    if not done:
+            words = NUMBER.sub("#", known["text"]), tuple(known["references"])
+            alike.setdefault(words, []).append((result.name, known["text"]))
+    if not alike:
         return ""
-    (usual, names), *others = sorted(done.items(), key=lambda item: -len(item[1]))
-    usual = json.loads(usual)
-    sentences = [usual["text"]]
+    ((_, references), usual), *others = sorted(alike.items(), key=lambda item: -len(item[1]))
+    sentences = [_merged([text for _, text in usual])]
     if any(LESION_TABLE in result.tables for result in results):
         sentences.append(STAGING)
     if any(REGION_TABLE in result.tables for result in results):
         sentences.append(REGIONS)
     sentences += [COMPARED] if comparisons else []
-    about = f"Made so: {len(names)} of {sum(len(own) for own in done.values())} sessions."
+    about = f"Made so: {len(usual)} of {sum(len(own) for own in alike.values())} sessions."
     more = [Html('<p class="soft">'), about, Html("</p>")]
-    for methods, own in others:
-        title = f"Made otherwise: {', '.join(own[:10])}" + (f" and {len(own) - 10} more" if len(own) > 10 else "")
-        more.append(details(title, html(json.loads(methods)["text"])))
-    return methods_section({"text": " ".join(sentences), "references": usual["references"]}, join(*more))
+    for _, own in others:
+        names = [name for name, _ in own]
+        title = f"Made otherwise: {', '.join(names[:10])}" + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+        more.append(details(title, html(_merged([text for _, text in own]))))
+    return methods_section({"text": " ".join(sentences), "references": references}, join(*more))
+
+
+def _merged(texts):
+    """One text of several that differ in numbers only.
+
+    >>> _merged(["2 echoes, 1.5 ml", "2 echoes, 0.9 ml"])
+    '2 echoes, 0.9 to 1.5 ml'
+    """
+    columns = zip(*(NUMBER.findall(text) for text in texts), strict=True)
+    ranges = iter([_range(column) for column in columns])
+    return NUMBER.sub(lambda _: next(ranges), texts[0])
+
+
+def _range(numbers):
+    low, high = min(numbers, key=float), max(numbers, key=float)
+    return low if float(low) == float(high) else f"{low} to {high}"
