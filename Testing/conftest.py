@@ -1,12 +1,14 @@
 """Fixtures every test may use."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import slicerhost
 from QMRIEstimationLib import threads as engine_threads
+from scene_data import FakeEngine, add_volume, decay_images, describe_echoes, random_phase_images
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MODULES = ("QMRIEstimation", "QMRILesionStaging")
@@ -108,3 +110,45 @@ def nodes(host, modules, oblique_matrix):
 
     QMRILesionStaging.QMRILesionStagingLogic().process(**maps, lesions=drawn, fieldStrength=3.0, options=QUICK)
     return staging_in(slicer.mrmlScene)["sub-01"]
+
+
+@pytest.fixture
+def scene():
+    """The scene of slicer-core, emptied."""
+    slicer = slicerhost.scene()
+    slicer.mrmlScene.Clear()
+    slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)  # the application always has it
+    sys.path.insert(0, str(REPOSITORY / "QMRIEstimation"))
+    return slicer.mrmlScene
+
+
+@pytest.fixture
+def matrix(oblique_matrix):
+    return oblique_matrix
+
+
+@pytest.fixture
+def logic(scene):
+    from QMRIEstimation import QMRIEstimationLogic
+
+    return QMRIEstimationLogic()
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    """The engine that takes the place of the real one."""
+    fake = FakeEngine()
+    monkeypatch.setattr("QMRIEstimationLib.participant.estimate", fake)
+    return fake
+
+
+@pytest.fixture
+def echoes(logic, matrix):
+    """Function making described magnitude or phase volumes of three echoes in the scene."""
+
+    def make(what, **fields):
+        images = decay_images() if what == "magnitude" else random_phase_images()
+        nodes = [add_volume(values, f"{what} {n + 1}", matrix) for n, values in enumerate(images)]
+        return describe_echoes(nodes, what, **fields)
+
+    return make

@@ -102,3 +102,27 @@ def _known_map(name, scan):
     return QuantitativeMap(
         name, values, values / 10, values, valid, scan.geometry, "method", "paper", "rms", parameters, scan.sources
     )
+
+
+def as_array(volume):
+    import slicer
+
+    return slicer.util.arrayFromVolume(volume)
+
+
+def matrix_of(node):
+    import slicer
+    import vtk
+
+    found = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(found)
+    return slicer.util.arrayFromVTKMatrix(found)
+
+
+def content(scene):
+    """Every node and the number of items of the subject hierarchy, to see that nothing changed."""
+    import slicer
+
+    nodes = [scene.GetNthNode(n) for n in range(scene.GetNumberOfNodes())]
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    return [(n.GetID(), n.GetName()) for n in nodes], hierarchy.GetNumberOfItems()

@@ -90,6 +90,10 @@ def test_lesions_drawn_anew_are_staged_without_estimating(raw, output, capsys):
     assert changed == {LESION}
     assert run(raw, output, "--steps", "stage", "regions") == cli.DONE
     assert "1 done before and kept" in capsys.readouterr().out
+    assert run(raw, output, "--steps", "stage", "regions", "--force") == cli.DONE
+    last = json.loads(sorted((output / "logs").glob("*.json"))[-1].read_text())
+    for key in ("estimated", "methods", "estimation_warnings", "warnings"):
+        assert last[key] == logs[1][key]
 
 
 def test_what_a_step_no_longer_gives_does_not_stay(raw, output, capsys):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from html_checks import Page
+from QMRIEstimationLib import cli
 from QMRIEstimationLib.io.text import read_table, write_json, write_table, write_text
 from QMRILesionStagingLib.cohort import group
 from QMRILesionStagingLib.comparisons import BARRED, compare_groups, group_of, values_of
@@ -186,3 +187,23 @@ def test_without_groups_there_is_no_comparison_and_an_old_one_goes(tmp_path, rng
     group(output)
     assert not (output / "desc-comparisons_stats.tsv").exists()
     assert "Patients against controls" not in (output / "index.html").read_text(encoding="utf-8")
+
+
+def test_controls_may_be_those_of_another_data_set(tmp_path, rng, capsys):
+    output, raw = cohort(tmp_path, rng)
+    others, raw_others = cohort(tmp_path / "elsewhere", rng, count=24, effect=0.0)
+    group(others, raw_others)
+    people = [row | {"group": "MS"} for row in read_table(raw / "participants.tsv")]
+    write_table(raw / "participants.tsv", people)
+    words = ["run", str(raw), str(output), "group", "--controls"]
+    assert cli.main([*words, str(others / "desc-regions_stats.tsv")]) == cli.DONE
+    row = next(row for row in read_table(output / "desc-comparisons_stats.tsv") if row["measure"] == "mean")
+    assert (row["patients"], row["controls"]) == ("12", "12")  # the patients elsewhere are no controls
+    found = {row["participant_id"]: row for row in read_table(output / "desc-deviations_stats.tsv")}
+    assert len(found) == 12 and found["sub-00"]["controls"] == "12"
+    assert len(read_table(output / "desc-regions_stats.tsv")) == 12  # the table of the cohort is its own
+    assert "controls measured elsewhere" in (output / "index.html").read_text(encoding="utf-8")
+    for bad, said in ((others / "index.html", "index.html: "), (tmp_path / "none.tsv", "No such file")):
+        assert cli.main([*words, str(bad)]) == cli.WRONG_CALL
+        assert said in capsys.readouterr().err
+    assert cli.main(["run", str(raw), str(output), "participant", "--controls", "x.tsv"]) == cli.WRONG_CALL

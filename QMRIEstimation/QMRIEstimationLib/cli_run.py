@@ -50,6 +50,9 @@ def add_run(commands):
     run.add_argument(
         "--scheduler", metavar="ADDRESS_OR_FILE", help="dask scheduler whose workers do the work, or the file it wrote"
     )
+    run.add_argument(
+        "--controls", type=Path, metavar="TABLE.tsv", help="group level: desc-regions_stats.tsv of controls elsewhere"
+    )
     run.add_argument("--reports-only", action="store_true", help="only write the reports anew; as --steps report")
     run.add_argument("--force", action="store_true", help="make again what is done already")
     run.add_argument("--stop-on-first-crash", action="store_true", help="do not go on after a failed subject")
@@ -68,7 +71,9 @@ def _run(options):
     from .threads import use_threads
 
     if options.level == "group":
-        return _group(options.output_dir, options.bids_dir)
+        return _group(options)
+    if options.controls is not None:
+        raise InputError("--controls belongs to the group level; leave it out here.")
     if options.reports_only:
         if options.steps not in (None, ONLY_REPORT):
             raise InputError("--reports-only and --steps exclude each other; leave one of them out.")
@@ -295,9 +300,9 @@ def _derivatives(pairs):
     return folders or None
 
 
-def _group(output_dir, bids_dir):
+def _group(options):
     from QMRILesionStagingLib.cohort import group
 
-    group(output_dir, bids_dir)
-    print(f"Open {Path(output_dir) / 'index.html'}")
+    group(options.output_dir, options.bids_dir, controls=options.controls)
+    print(f"Open {options.output_dir / 'index.html'}")
     return DONE

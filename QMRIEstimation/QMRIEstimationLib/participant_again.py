@@ -19,6 +19,7 @@ from .report.page import section_of
 from .report.subject import write_report
 
 REPORTED = ("status", "error", "outputs", "warnings", "figures", "software", "parameters", "inputs")
+OF_THE_MAPS = ("methods", "estimation_warnings")  # of the record, that stay as they are
 PLAIN_RIMS = "virtual rims were not passed through the inversion again, as they are by a run that estimates."
 ONLY_BY_A_RUN = ("mask", "field")  # sections of the report with pictures of what is not kept on disk
 
@@ -72,8 +73,8 @@ def run_again(
         _check_unchanged(estimated, before, now)
         notes = [*_about_settings(before, now), *scans.notes, *before.get("estimation_warnings", ())]
         own = {"parameters": now["parameters"] | {k: v for k, v in before["parameters"].items() if k != "staging"}}
-        record |= now | own | {"figures": before["figures"], "estimated": before["started"]}
-        record |= {"methods": before["methods"]} if "methods" in before else {}
+        record |= now | own | {"figures": before["figures"], "estimated": before.get("estimated", before["started"])}
+        record |= {key: before[key] for key in OF_THE_MAPS if key in before}
         folder = session_folder(output_dir, subject, session)
         with whole_folder(folder) as temporary:
             _link_tree(folder, temporary)

@@ -22,6 +22,8 @@ from .voxelwise import export
 TABLES = (LESION_TABLE, REGION_TABLE)
 COMPARISONS, DEVIATIONS = "desc-comparisons_stats.tsv", "desc-deviations_stats.tsv"
 CONTENT, CHANGES = "desc-content_stats.tsv", "desc-changes_stats.tsv"
+CONTROLS_COLUMNS = ("participant_id", "session_id", "region", "map", "n", "volume_mm3", "mean", "content")
+CONTROLS_TABLE = f"the {REGION_TABLE} that the group level writes for controls; give that one to --controls."
 LOG_FIELDS = {"participant_id": str, "session_id": str, "status": str, "figures": dict, "warnings": list}
 SESSION = re.compile(r"sub-([A-Za-z0-9+]+)(?:_ses-([A-Za-z0-9+]+))?")
 
@@ -59,16 +61,17 @@ class SessionResult:
         return self.log.get("status", "done") != "done" or not self.has_maps
 
 
-def group(output_dir, bids_dir=None, progress=None):
+def group(output_dir, bids_dir=None, progress=None, controls=None):
     """Write index.html, the merged tables, comparisons and participants.tsv of a derivative data set.
 
     Args:
         output_dir: where the participant level wrote. bids_dir: raw data set whose participants.tsv holds covariates
             (age, sex, group), or None. progress: optional callback progress(fraction, text).
+        controls: merged table of regions of another group level, whose people count as controls; or None.
     Returns:
         The number of sessions found.
     Raises:
-        InputError: there is no folder, or no result of any subject in it.
+        InputError: there is no folder, or no result of any subject in it, or the table of controls is none.
     """
     output_dir = Path(output_dir)
     if not output_dir.is_dir():
@@ -76,6 +79,11 @@ def group(output_dir, bids_dir=None, progress=None):
             f"{output_dir}: there is no such folder; run the participant level first, or correct the path."
         )
     problems = []
+    others = [] if controls is None else _other_controls(controls)
+    if others:
+        problems.append(
+            f"{controls}: controls measured elsewhere; that their maps were made like these is not checked."
+        )
     logs = _logs(output_dir, problems)
     names = sorted(logs.keys() | _on_disk(output_dir))
     if not names:
@@ -91,7 +99,7 @@ def group(output_dir, bids_dir=None, progress=None):
     known = _covariates(bids_dir, problems)
     rows_of = {name: _merged(results, name, known) for name in TABLES}
     active = _active(rows_of[LESION_TABLE])
-    rows_of |= _compared(results, rows_of, known, active, problems)
+    rows_of |= _compared(results, rows_of, known, active, others, problems)
     for name, rows in rows_of.items():
         _replace_tsv(output_dir / name, rows)
     _replace_tsv(output_dir / "participants.tsv", _participants(output_dir, known))
@@ -187,6 +195,22 @@ def _covariates(bids_dir, problems):
     return {row["participant_id"]: row for row in rows if row.get("participant_id")}
 
 
+def _other_controls(path):
+    """Rows of a table of regions of people elsewhere who are no patients, as controls under names of their own."""
+    try:
+        rows = read_table(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}; expected {CONTROLS_TABLE}") from error
+    lost = [name for name in CONTROLS_COLUMNS if rows and name not in rows[0]]
+    if not rows or lost:
+        raise InputError(f"{path}: {', '.join(lost) or 'every row'} is missing, expected {CONTROLS_TABLE}")
+    return [
+        row | {"participant_id": f"{path}:{row['participant_id']}", "group": "control"}
+        for row in rows
+        if group_of(row) != "patient"
+    ]
+
+
 def _merged(results, kind, known):
     """The rows of all sessions with participant, session and covariates in front."""
     rows = []
@@ -203,23 +227,25 @@ def _active(lesions):
     return {row["participant_id"] for row in lesions if row.get("enhancement", "n/a") not in (*NOT_ENHANCING, "n/a")}
 
 
-def _compared(results, rows_of, known, active, problems):
+def _compared(results, rows_of, known, active, others, problems):
     """Name of each table of the group -> its rows; no patient is compared where there are no controls."""
     missing = missing_package()
+    known = known | {row["participant_id"]: row for row in others}
+    regions = [*rows_of[REGION_TABLE], *others]
     both = {"patient", "control"} <= {group_of(row) for row in known.values()}
     if both and missing:
         problems.append(missing)
     people = known if both and not missing else {}
     barred = {f"sub-{result.subject}" for result in results if result.pd_calibration == "nawm"}
-    contents = contents_of(rows_of[REGION_TABLE])
+    contents = contents_of(regions)
     found = {
         CONTENT: content_rows(contents, people, active),
-        CHANGES: changes(contents),
+        CHANGES: changes(contents_of(rows_of[REGION_TABLE])),
         COMPARISONS: [],
         DEVIATIONS: [],
     }
     if people:
-        values = values_of(rows_of[REGION_TABLE])
+        values = values_of(regions)
         found |= {COMPARISONS: compare_groups(values, people, active, barred), DEVIATIONS: deviations(values, people)}
     return found
 
