@@ -30,6 +30,7 @@ def table():
     return rows, stream.getvalue()
 
 
+@pytest.mark.slow
 def test_every_stage_stands_in_the_table_with_its_unit(table):
     rows, text = table
     names = [row.name for row in rows]
@@ -59,6 +60,7 @@ def test_every_stage_stands_in_the_table_with_its_unit(table):
         assert row.unit == (COPIES if row.name.startswith(("R1", "R2", "noise", "denoising")) else FFTS)
 
 
+@pytest.mark.slow
 def test_peer_that_is_installed_has_a_time(table):
     rows, _ = table
     peers = {peer.name: peer for row in rows for peer in row.peers}

@@ -64,6 +64,7 @@ def test_ventricles_are_filled(rng):
     assert mask[tuple(n // 2 for n in brain.shape)]
 
 
+@pytest.mark.slow
 def test_noise_does_not_pierce_the_brain(rng):
     image, brain, geometry = _made_head(rng, voxel_size=(1.2, 1.2, 1.2), noise_sd=12, fluid=60.0)
     mask, notes = brain_mask(image, geometry)

@@ -101,6 +101,7 @@ def test_it_turns_with_the_axes(head, method):
     assert np.abs(first - other)[mask].max() < 2e-3
 
 
+@pytest.mark.slow
 @methods
 def test_more_padding_changes_little(head, method):
     geometry, mask, places = head
@@ -110,6 +111,7 @@ def test_more_padding_changes_little(head, method):
     assert np.std((one - other)[deep]) < 0.1 * np.std(one[deep])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ITERATIVE)
 def test_bits_do_not_depend_on_threads_and_it_can_be_cancelled(head, rng, threads, method):
     geometry, mask, _ = head
@@ -123,6 +125,7 @@ def test_bits_do_not_depend_on_threads_and_it_can_be_cancelled(head, rng, thread
         inverted(geometry, mask, field, method, cancelled=lambda: True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["medi", "ndi", "fansi"])
 def test_a_turn_that_is_left_over_does_no_harm(head, rng, method):
     geometry, mask, places = head

@@ -112,6 +112,7 @@ def test_sidecar_says_where_the_flip_angles_came_from(made):
     assert any("TB1AFI" in source for source in sidecar["Sources"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "said"),
     [("information", "estimated from the information content of R1"), ("n4", "estimated by N4 on R1")],
@@ -130,6 +131,7 @@ def test_without_a_transmit_scan_the_scale_is_open_and_the_sd_says_so(patient, m
     assert abs(np.median(np.abs(shape - 1))) < 0.1  # noise of single voxels; the field's shape is tested elsewhere
 
 
+@pytest.mark.slow
 def test_without_flip_angles_the_other_maps_are_made(patient, tmp_path):
     raw = without(patient, tmp_path, "anat/*VFA*")
     output = tmp_path / "maps"
@@ -181,11 +183,11 @@ SENTENCES = {
     [
         pytest.param("anat/*bssfpPC90_flip-2*", "another head", {"R2"}, marks=pytest.mark.slow),
         pytest.param("anat/*bssfpPC90_flip-2*", "empty", {"R2"}, marks=pytest.mark.slow),
-        ("anat/*bssfp*", "four slices", {"R2"}),
-        ("anat/*bssfpPC90_flip-1*", "four slices", {"R2"}),
+        pytest.param("anat/*bssfp*", "four slices", {"R2"}, marks=pytest.mark.slow),
+        pytest.param("anat/*bssfpPC90_flip-1*", "four slices", {"R2"}, marks=pytest.mark.slow),
         pytest.param("fmap/*body_RB1COR", "another head", {"PD"}, marks=pytest.mark.slow),
         ("fmap/*TB1AFI", "empty", {"R1", "R2", "PD"}),
-        ("anat/*_flip-1_VFA", "four slices", {"R1", "R2", "PD"}),
+        pytest.param("anat/*_flip-1_VFA", "four slices", {"R1", "R2", "PD"}, marks=pytest.mark.slow),
     ],
 )
 def test_broken_scan_costs_only_the_maps_that_need_it(patient, tmp_path, pattern, broken, lost, capsys):

@@ -191,6 +191,7 @@ def resume(tmp_path_factory):
     return raw, folder / "maps", run(raw, folder / "maps")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "limit"), [("R1", 0.02), ("R2star", 0.03), ("PD", 0.03)])
 def test_resume_is_near_the_truth(resume, name, limit):
     raw, maps, _ = resume
@@ -198,6 +199,7 @@ def test_resume_is_near_the_truth(resume, name, limit):
     assert abs(np.median(estimate - truth)) < limit * truth.mean()  # voxels of 3.6 mm; the slow test has tight limits
 
 
+@pytest.mark.slow
 def test_resume_gives_four_maps_and_says_how(resume):
     _, maps, sidecars = resume
     assert set(sidecars) == {"R1", "R2star", "PD", "Chi"}
@@ -211,6 +213,7 @@ def test_resume_gives_four_maps_and_says_how(resume):
     validate(maps)
 
 
+@pytest.mark.slow
 def test_r2star_alone_is_made_of_all_flip_angles_too(resume, tmp_path):
     raw, maps, _ = resume
     run(raw, tmp_path / "maps", "--maps", "R2star")
@@ -218,6 +221,7 @@ def test_r2star_alone_is_made_of_all_flip_angles_too(resume, tmp_path):
     assert np.array_equal(read_image(maps / name)[0], read_image(tmp_path / "maps" / name)[0])
 
 
+@pytest.mark.slow
 def test_a_transmit_scan_that_cannot_be_aligned_leaves_r2star(resume, tmp_path, monkeypatch, capsys):
     def refuse(name, *_):
         raise Misaligned(f"{name}: cannot be aligned.")

@@ -273,7 +273,7 @@ def test_full_disk_at_the_report_leaves_no_maps_without_it(clean, tmp_path, caps
     monkeypatch.setattr(participant, "write_report", full)
     output = tmp_path / "maps"
     assert cli.main(["run", str(clean), str(output), "participant", "--participant-label", "01"]) == cli.SOME_FAILED
-    assert "sub-01: failed: No space left on device; check the path" in capsys.readouterr().err
+    assert "sub-01: failed: the disk is full (No space left on device); make room" in capsys.readouterr().err
     assert sorted(path.name for path in output.iterdir()) == [".bidsignore", "dataset_description.json", "logs"]
 
 

@@ -166,7 +166,14 @@ def test_a_killed_subject_is_tried_again_and_all_are_done(raw, undisturbed, tmp_
 
 
 @linux
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "end",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
+    ],
+)
 def test_a_command_that_is_stopped_leaves_no_process_and_goes_on_where_it_was(end, raw, undisturbed, tmp_path):
     command = start_command(raw, tmp_path / "maps")
     children = wait_for(lambda: children_of(command.pid))
