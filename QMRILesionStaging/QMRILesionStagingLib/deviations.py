@@ -8,6 +8,7 @@ from scipy.special import stdtr
 from .comparisons import group_of, number_of, short
 
 FEWEST_CONTROLS = 5  # beyond the coefficients, that a single patient is compared with
+COVARIATES = ("age", "sex")
 BEYOND = "the age lies beyond those of the controls"
 
 
@@ -24,21 +25,23 @@ def deviations(values, participants):
         Neuropsychology 20:259 (from a regression).
     """
     groups = {person: group_of(row) for person, row in participants.items()}
+    known_of = {person: _covariates(row) for person, row in participants.items()}
     rows = []
     for (region, name, measure), known in sorted(values.items()):
         healthy = [person for person in known if groups.get(person) == "control"]
-        if len(healthy) <= FEWEST_CONTROLS - 1 or np.ptp([known[p] for p in healthy]) == 0:
+        if len(healthy) < FEWEST_CONTROLS or np.ptp([known[p] for p in healthy]) == 0:
             continue
-        norms = {}
+        offered, norms = _offered([known_of[p] for p in healthy]), {}
         for person, value in sorted(known.items()):
             if groups.get(person) != "patient":
                 continue
-            about = _about(person, healthy, participants)
+            own = known_of[person]
+            about = tuple(name for name in offered if own[name] is not None)
             if about not in norms:
-                norms[about] = _Norm(healthy, known, participants, about)
+                norms[about] = _Norm([known[p] for p in healthy], [known_of[p] for p in healthy], about)
             rows.append(
                 {"participant_id": person, "region": region, "map": name, "measure": measure, "value": short(value)}
-                | norms[about].judged(value, participants.get(person, {}))
+                | norms[about].judged(value, own)
             )
     return rows
 
@@ -46,10 +49,10 @@ def deviations(values, participants):
 class _Norm:
     """Regression of a value on some covariates in the controls."""
 
-    def __init__(self, healthy, known, participants, about):
+    def __init__(self, values, people, about):
         self.about = about
-        x = np.array([_row(participants[person], about) for person in healthy])
-        y = np.array([known[person] for person in healthy])
+        x = np.array([_row(person, about) for person in people])
+        y = np.array(values)
         self.mean, self.sd, self.count = y.mean(), y.std(ddof=1), len(y)
         self.freedom = len(y) - x.shape[1]
         self.inverse = np.linalg.inv(x.T @ x)
@@ -57,9 +60,9 @@ class _Norm:
         self.spread = math.sqrt(((y - x @ self.beta) ** 2).sum() / self.freedom)
         self.ages = (x[:, 1].min(), x[:, 1].max()) if "age" in about else None
 
-    def judged(self, value, participant):
+    def judged(self, value, person):
         """Columns of one patient."""
-        own = np.array(_row(participant, self.about))
+        own = np.array(_row(person, self.about))
         expected = float(own @ self.beta)
         t = (
             (value - expected) / (self.spread * math.sqrt(1 + own @ self.inverse @ own))
@@ -77,24 +80,21 @@ class _Norm:
         }  # fmt: skip
 
 
-def _about(person, healthy, participants):
-    """Names of the covariates that are known of a patient and all controls, differ there, and that controls bear."""
+def _offered(people):
+    """Names of the covariates that are known of all controls, differ among them, and that so many controls bear."""
     found = []
-    for name in ("age", "sex"):
-        numbers = [_covariate(participants.get(p, {}), name) for p in healthy]
-        mine = _covariate(participants.get(person, {}), name)
-        enough = len(healthy) - len(found) - 2 >= FEWEST_CONTROLS
-        if enough and mine is not None and None not in numbers and np.ptp(numbers) > 0:
+    for name in COVARIATES:
+        numbers = [person[name] for person in people]
+        if len(people) - len(found) - 2 >= FEWEST_CONTROLS and None not in numbers and np.ptp(numbers) > 0:
             found.append(name)
-    return tuple(found)
+    return found
 
 
-def _row(participant, about):
-    return [1.0, *(_covariate(participant, name) for name in about)]
+def _row(person, about):
+    return [1.0, *(person[name] for name in about)]
 
 
-def _covariate(participant, name):
-    """A number, or None."""
-    if name == "age":
-        return number_of(participant.get("age"))
-    return {"f": 1.0, "m": 0.0}.get(str(participant.get("sex", "")).strip().lower()[:1])
+def _covariates(participant):
+    """Name -> number, or None where it is not known."""
+    sex = {"f": 1.0, "m": 0.0}.get(str(participant.get("sex", "")).strip().lower()[:1])
+    return dict(zip(COVARIATES, (number_of(participant.get("age")), sex), strict=True))
