@@ -131,3 +131,12 @@ def test_the_staging_library_is_found_from_the_source_tree(batch, tmp_path):
     """The group level lives there."""
     status, log, _ = batch("run", str(tmp_path), str(tmp_path / "no results"), "group")
     assert status in (0, 1, 2) and "No module named" not in log and "Traceback" not in log, log
+
+
+def test_scenes_are_given_to_what_works_through_scenes(batch, fake_package):
+    script = fake_package("raise AssertionError('the command was run')")
+    folder = script.parents[2] / "QMRILesionStagingLib" / "scene"
+    folder.mkdir(parents=True)
+    (folder / "batch.py").write_text("def main(argv):\n    print(argv)\n    return 1\n")
+    status, log, _ = batch("scenes", "OUT", "a.mrb", script=script)
+    assert (status, log) == (1, "['OUT', 'a.mrb']\n")

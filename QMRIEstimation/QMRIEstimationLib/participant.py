@@ -1,22 +1,19 @@
 """The participant level: one subject-session from raw files to maps, report and log, whole or not at all."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from .display import display_of
-from .errors import sentence
 from .io.bids import read_session
 from .io.derivatives import files_below, prefix, session_folder, whole_folder, write_estimate
 from .io.nifti import relative_name
 from .pipeline import estimate, needed_roles
-from .provenance import run_record, write_log
+from .provenance import recorded, run_record
 from .report.methods import methods_of
 from .report.subject import write_report
 from .steps import part
 
 ESTIMATION = 0.85  # of the progress, where more is done with the maps
-UNFINISHED = "the run has not ended; where it is not going on any more it was killed (out of memory?), run it again."
 
 
 def run_participant(
@@ -42,16 +39,13 @@ def run_participant(
     Raises:
         InputError: with the sentence for the user; nothing of the session is left half-written.
     """
-    started = datetime.now(UTC)
-    record = {"status": "failed", "error": UNFINISHED, "outputs": [], "warnings": [], "figures": {}}
-    write_log(output_dir, subject, session, record, started)
-    try:
+    with recorded(output_dir, subject, session) as record:
         scans = read_session(bids_dir, subject, session, derivatives, needed_roles(maps))
-        record |= run_record(settings, bids_dir, sources_of(scans, bids_dir))
+        record.update(run_record(settings, bids_dir, sources_of(scans, bids_dir)))
         share = 1.0 if after is None else ESTIMATION
         result = estimate(scans, maps, settings, part(progress, 0.0, share), cancelled)
         notes = list(result.notes)
-        record |= {"warnings": notes, "estimation_warnings": notes, "figures": result.figures}
+        record.update({"warnings": notes, "estimation_warnings": notes, "figures": result.figures})
         folder = session_folder(output_dir, subject, session)
         with whole_folder(folder) as temporary:
             outputs, sections = write_estimate(temporary, result), ()
@@ -60,20 +54,17 @@ def run_participant(
                 outputs = files_below(temporary)
                 result = replace(result, notes=tuple(dict.fromkeys((*result.notes, *notes))))
                 record["warnings"] = list(result.notes)
-            record |= {
-                "status": "done",
-                "error": "",
-                "outputs": [relative_name(folder / name, output_dir) for name in outputs],
-            }
+            record.update(
+                {
+                    "status": "done",
+                    "error": "",
+                    "outputs": [relative_name(folder / name, output_dir) for name in outputs],
+                }
+            )
             displays = {name: display_of(name) for name in result.maps}
             record["methods"] = methods_of(result, displays, record)
             write_report(Path(output_dir) / f"{prefix(subject, session)}.html", result, record, sections)
         record["timings"] = result.timings
-    except BaseException as error:
-        record |= {"status": "failed", "error": sentence(error)}
-        raise
-    finally:
-        write_log(output_dir, subject, session, record, started)
     return result
 
 

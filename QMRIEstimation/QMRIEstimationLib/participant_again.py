@@ -4,17 +4,16 @@ import json
 import os
 import shutil
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
-from .errors import InputError, sentence
+from .errors import InputError
 from .io.bids import read_session
 from .io.derivatives import files_below, prefix, session_folder, whole_folder
 from .io.kept_results import kept_estimate, latest_record
 from .io.nifti import relative_name
-from .participant import UNFINISHED, sources_of
+from .participant import sources_of
 from .pipeline import needed_roles
-from .provenance import run_record, write_log
+from .provenance import recorded, run_record
 from .report.page import section_of
 from .report.subject import write_report
 
@@ -62,33 +61,27 @@ def run_again(
     Raises:
         InputError: there is no finished run, or the scans are others now.
     """
-    started = datetime.now(UTC)
-    record = {"status": "failed", "error": UNFINISHED, "outputs": [], "warnings": [], "figures": {}}
     before = latest_record(output_dir, subject, session)
-    write_log(output_dir, subject, session, record, started)
-    try:
+    with recorded(output_dir, subject, session) as record:
         scans = read_session(bids_dir, subject, session, derivatives, needed_roles(maps))
         estimated = kept_estimate(output_dir, scans, before, maps)
         now = run_record(settings, bids_dir, sources_of(scans, bids_dir))
         _check_unchanged(estimated, before, now)
         notes = [*_about_settings(before, now), *scans.notes, *before.get("estimation_warnings", ())]
         own = {"parameters": now["parameters"] | {k: v for k, v in before["parameters"].items() if k != "staging"}}
-        record |= now | own | {"figures": before["figures"], "estimated": before.get("estimated", before["started"])}
-        record |= {key: before[key] for key in OF_THE_MAPS if key in before}
+        record.update(
+            now | own | {"figures": before["figures"], "estimated": before.get("estimated", before["started"])}
+        )
+        record.update({key: before[key] for key in OF_THE_MAPS if key in before})
         folder = session_folder(output_dir, subject, session)
         with whole_folder(folder) as temporary:
             _link_tree(folder, temporary)
             sections, more = after(temporary, estimated, progress, cancelled)
             notes = tuple(dict.fromkeys((*notes, *more, *([PLAIN_RIMS] if "Chi" in estimated.maps else ()))))
             outputs = [relative_name(folder / name, output_dir) for name in files_below(temporary)]
-            record |= {"status": "done", "error": "", "outputs": outputs, "warnings": list(notes)}
+            record.update({"status": "done", "error": "", "outputs": outputs, "warnings": list(notes)})
             result = replace(estimated, notes=notes)
             _report(output_dir, result, record, sections)
-    except BaseException as error:
-        record |= {"status": "failed", "error": sentence(error)}
-        raise
-    finally:
-        write_log(output_dir, subject, session, record, started)
     return result
 
 

@@ -4,15 +4,18 @@ import hashlib
 import platform
 import shlex
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
 from . import __version__
+from .errors import sentence
 from .io.derivatives import prefix
 from .io.text import write_json
 from .parameters import as_user_dict
 
+UNFINISHED = "the run has not ended; where it is not going on any more it was killed (out of memory?), run it again."
 PACKAGES = ("numpy", "scipy", "SimpleITK", "numba", "nibabel")
 
 
@@ -33,6 +36,21 @@ def run_record(settings, bids_dir, sources):
         "parameters": as_user_dict(settings),
         "inputs": [{"file": name, "sha256": file_hash(Path(bids_dir) / name)} for name in sources],
     }
+
+
+@contextmanager
+def recorded(output_dir, subject, session):
+    """The record of a run, a dictionary to be filled; it is in logs/ from the start, and however the block ends."""
+    started = datetime.now(UTC)
+    record = {"status": "failed", "error": UNFINISHED, "outputs": [], "warnings": [], "figures": {}}
+    write_log(output_dir, subject, session, record, started)
+    try:
+        yield record
+    except BaseException as error:
+        record |= {"status": "failed", "error": sentence(error)}
+        raise
+    finally:
+        write_log(output_dir, subject, session, record, started)
 
 
 def file_hash(path):

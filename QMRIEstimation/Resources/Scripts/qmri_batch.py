@@ -2,6 +2,10 @@
 
     Slicer --no-splash --no-main-window --python-script qmri_batch.py run BIDS_DIR OUTPUT_DIR participant [options]
 
+or work through scenes that were prepared in the panels and saved (images, lesions, settings):
+
+    Slicer --no-splash --no-main-window --python-script qmri_batch.py scenes OUTPUT_DIR SCENE.mrb [SCENE.mrb ...]
+
 What the command prints is also written to `slicer-qmri.log` in the current folder, or to the file that the environment
 variable QMRI_LOG names: on Windows nothing that Slicer prints reaches the console.
 """
@@ -46,6 +50,10 @@ def _run(arguments):
             file=sys.stderr,
         )
         return 2
+    if arguments[:1] == ["scenes"]:
+        from QMRILesionStagingLib.scene.batch import main as scenes
+
+        return scenes(arguments[1:])
     from QMRIEstimationLib.cli import main as command
 
     return command(arguments)
