@@ -19,7 +19,6 @@ from .report.subject import write_report
 
 REPORTED = ("status", "error", "outputs", "warnings", "figures", "software", "parameters", "inputs")
 OF_THE_MAPS = ("methods", "estimation_warnings")  # of the record, that stay as they are
-PLAIN_RIMS = "virtual rims were not passed through the inversion again, as they are by a run that estimates."
 ONLY_BY_A_RUN = ("mask", "field")  # sections of the report with pictures of what is not kept on disk
 
 
@@ -77,7 +76,7 @@ def run_again(
         with whole_folder(folder) as temporary:
             _link_tree(folder, temporary)
             sections, more = after(temporary, estimated, progress, cancelled)
-            notes = tuple(dict.fromkeys((*notes, *more, *([PLAIN_RIMS] if "Chi" in estimated.maps else ()))))
+            notes = tuple(dict.fromkeys((*notes, *more)))
             outputs = [relative_name(folder / name, output_dir) for name in files_below(temporary)]
             record.update({"status": "done", "error": "", "outputs": outputs, "warnings": list(notes)})
             result = replace(estimated, notes=notes)

@@ -15,6 +15,8 @@ from .regions import region_rows
 from .session_input import staging_input
 from .staging import stage_lesions
 
+PLAIN_RIMS = "virtual rims were not passed through the inversion, which only the run that estimates chi can ask."
+
 
 def stage_session(folder, estimate, settings, steps, explicit, progress=None, cancelled=None):
     """Stage the lesions of a session and write label maps and tables below `folder`.
@@ -53,7 +55,8 @@ def stage_session(folder, estimate, settings, steps, explicit, progress=None, ca
     elif "stage" in steps:
         _write_labels(stem, estimate, staging)
         write_tables(stem, tables_of(staging))
-        notes = (*notes, *staging.notes)
+        plain = (PLAIN_RIMS,) if "Chi" in given.maps and given.respond is None and staging.lesions else ()
+        notes = (*notes, *staging.notes, *plain)
     return _sections(stem, given), notes
 
 
