@@ -178,16 +178,17 @@ SENTENCES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pattern", "broken", "lost"),
     [
-        pytest.param("anat/*bssfpPC90_flip-2*", "another head", {"R2"}, marks=pytest.mark.slow),
-        pytest.param("anat/*bssfpPC90_flip-2*", "empty", {"R2"}, marks=pytest.mark.slow),
-        pytest.param("anat/*bssfp*", "four slices", {"R2"}, marks=pytest.mark.slow),
-        pytest.param("anat/*bssfpPC90_flip-1*", "four slices", {"R2"}, marks=pytest.mark.slow),
-        pytest.param("fmap/*body_RB1COR", "another head", {"PD"}, marks=pytest.mark.slow),
+        ("anat/*bssfpPC90_flip-2*", "another head", {"R2"}),
+        ("anat/*bssfpPC90_flip-2*", "empty", {"R2"}),
+        ("anat/*bssfp*", "four slices", {"R2"}),
+        ("anat/*bssfpPC90_flip-1*", "four slices", {"R2"}),
+        ("fmap/*body_RB1COR", "another head", {"PD"}),
         ("fmap/*TB1AFI", "empty", {"R1", "R2", "PD"}),
-        pytest.param("anat/*_flip-1_VFA", "four slices", {"R1", "R2", "PD"}, marks=pytest.mark.slow),
+        ("anat/*_flip-1_VFA", "four slices", {"R1", "R2", "PD"}),
     ],
 )
 def test_broken_scan_costs_only_the_maps_that_need_it(patient, tmp_path, pattern, broken, lost, capsys):

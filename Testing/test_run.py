@@ -357,6 +357,7 @@ def test_the_log_of_a_run_makes_the_same_bytes_again(clean, tmp_path):
     assert images[0] == images[1] and len(images[0]) > 20
 
 
+@pytest.mark.slow
 def test_two_runs_with_different_thread_counts_are_byte_identical(clean, tmp_path):
     for threads in ("1", "2"):
         command = [sys.executable, "-m", "QMRIEstimationLib", "run", str(clean), str(tmp_path / threads)]
