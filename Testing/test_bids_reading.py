@@ -16,6 +16,8 @@ from QMRIEstimationLib.errors import InputError
 from QMRIEstimationLib.io.bids import find_sessions, read_session
 from QMRIEstimationLib.io.names import parse_name
 from QMRIEstimationLib.io.sidecar import read_sidecar
+from QMRIEstimationLib.tissue_names import plain
+from QMRILesionStagingLib.surroundings import is_cortex, kind_of
 
 
 @pytest.fixture(scope="module")
@@ -297,6 +299,45 @@ def test_freesurfer_labels_are_named_without_a_table(tree):
     save(folder / "sub-01_dseg.nii.gz", labels)
     found, _, names = read_session(tree, "01").tissue()
     assert np.array_equal(found, labels) and names == {2: "WM left", 11: "caudate left", 50: "caudate right"}
+
+
+def test_parcels_of_freesurfer_are_cortex_and_tables_apply_as_bids_says(tree):
+    """As sMRIPrep leaves them: two tables above, of which only one is that of the image."""
+    root = tree / "derivatives" / "rater"
+    folder = root / "sub-01" / "anat"
+    for path in folder.glob("sub-01_dseg*"):
+        path.unlink()
+    labels = np.zeros(SHAPE, np.int16)
+    labels[5:9] = np.array([2, 10, 1035, 4])[:, None, None]
+    save(folder / "sub-01_desc-aseg_dseg.nii.gz", labels)
+    (root / "desc-aparcaseg_dseg.tsv").write_text("index\tname\n2\tx\n10\tx\n")
+    rows = (
+        "2\tLeft-Cerebral-White-Matter",
+        "10\tLeft-Thalamus-Proper",
+        "1035\tctx-lh-insula",
+        "4\tLeft-Lateral-Ventricle",
+    )
+    (root / "desc-aseg_dseg.tsv").write_text("\n".join(("index\tname", *rows)) + "\n")
+    expected = {2: "cerebral white matter left", 10: "thalamus left", 1035: "cortex left", 4: "lateral ventricle left"}
+    assert read_session(tree, "01").tissue()[2] == expected
+    (root / "desc-aseg_dseg.tsv").unlink()  # FreeSurfer's numbers then
+    names = {2: "WM left", 10: "thalamus left", 1035: "cortex left", 4: "CSF left"}
+    assert read_session(tree, "01").tissue()[2] == names
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "cortex"),
+    [
+        ("ctx-lh-insula", "gray", True), ("ctx-rh-unknown", "other", False), ("wm-lh-insula", "white", False),
+        ("Left-Cerebral-Cortex", "gray", True), ("Right-Cerebellum-Cortex", "gray", False),
+        ("Left-Cerebellum-White-Matter", "white", False), ("Left-Inf-Lat-Vent", "fluid", False),
+        ("3rd-Ventricle", "fluid", False), ("Left-choroid-plexus", "other", False), ("Brain-Stem", "other", False),
+        ("CC_Posterior", "white", False), ("left thalamus", "gray", False), ("CGM", "gray", True),
+        ("BG", "other", False), ("CSF", "fluid", False), ("SGM", "gray", False), ("Left-Lesion", "other", False),
+    ],
+)  # fmt: skip
+def test_usual_names_are_of_the_right_tissue(name, kind, cortex):
+    assert (kind_of(plain(name)), is_cortex(plain(name))) == (kind, cortex)
 
 
 def test_real_sidecars_are_merged_and_checked(shared_data):

@@ -33,7 +33,8 @@ def region_masks(labels, around, geometry, tissue=None):
         found[DAWM] = abnormal & free
     for number, name in names.items():
         if kind_of(name) == "gray" and not is_cortex(name):
-            found[" ".join(name.lower().split())] = (numbers == number) & free
+            region = " ".join(name.lower().split())
+            found[region] = found.get(region, False) | ((numbers == number) & free)  # several labels may be parts
     layers = layer_of(cortical_depth(around, geometry))
     for layer in range(1, LAYERS + 1):
         found[f"cortex layer {layer}"] = around.cortex & free & (layers == layer)

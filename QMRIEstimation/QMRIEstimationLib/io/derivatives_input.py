@@ -7,20 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..tissue_names import name_of_number, plain
 from .names import images_in
 from .nifti import read_header, read_image, relative_name
 
 PROGRAM = "slicer-qmri"  # its own results are not taken for a rater's
 LESIONS = ("l", "lesion", "lesions")
-FREESURFER = {  # FreeSurfer and SynthSeg number the same
-    2: "WM left", 41: "WM right", 3: "cortex left", 42: "cortex right", 4: "CSF left", 43: "CSF right",
-    7: "cerebellum WM left", 46: "cerebellum WM right", 8: "cerebellum cortex left", 47: "cerebellum cortex right",
-    10: "thalamus left", 49: "thalamus right", 11: "caudate left", 50: "caudate right",
-    12: "putamen left", 51: "putamen right", 13: "pallidum left", 52: "pallidum right", 14: "CSF third ventricle",
-    15: "CSF fourth ventricle", 16: "brainstem", 17: "hippocampus left", 53: "hippocampus right",
-    18: "amygdala left", 54: "amygdala right", 24: "CSF", 26: "accumbens left", 58: "accumbens right",
-    28: "ventral DC left", 60: "ventral DC right", 77: "WM hypointensities",
-}  # fmt: skip
 
 
 def derivative_images(bids_dir, subject, session, derivatives=None):
@@ -181,22 +173,24 @@ def _whole_numbers(array, file):
 
 
 def _names(root, file, labels):
-    """Label -> name from the TSV beside the image or above it, else by FreeSurfer's numbers."""
+    """Label -> name from the TSV beside the image, else one above it that applies, else by FreeSurfer's numbers."""
     stem = file.name.removesuffix(file.extension)
-    candidates = [file.path.with_name(f"{stem}.tsv"), *sorted(root.glob("*dseg.tsv"))]
-    table = next((path for path in candidates if path.is_file()), None)
+    above = [path for path in root.glob("*dseg.tsv") if set(path.name.split("_")[:-1]) <= set(stem.split("_"))]
+    above.sort(key=lambda path: (-path.name.count("_"), path.name))  # inherited: those with most entities first
+    table = next((path for path in (file.path.with_name(f"{stem}.tsv"), *above) if path.is_file()), None)
     if table is not None:
         with open(table, encoding="utf-8-sig", newline="") as lines:
             rows = list(csv.DictReader(lines, delimiter="\t"))
         try:
-            return {int(row["index"]): row["name"].strip() for row in rows}
+            return {int(row["index"]): plain(row["name"].strip()) for row in rows}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"{table.name}: expected columns index (whole number) and name; correct the table."
             ) from error
     present = {int(v) for v in np.unique(labels) if v}
-    if len(present) >= 3 and len(present & set(FREESURFER)) >= 0.5 * len(present) and 2 in present:
-        return {label: FREESURFER[label] for label in present & set(FREESURFER)}
+    known = {label: name for label in present if (name := name_of_number(label))}
+    if len(present) >= 3 and len(known) >= 0.5 * len(present) and 2 in present:
+        return known
     raise InputError(
         f"{file.name}: there is no {stem}.tsv to name its labels and they are not FreeSurfer's; add the table with "
         "the columns index and name."

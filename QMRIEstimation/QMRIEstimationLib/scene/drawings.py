@@ -6,6 +6,7 @@ import vtk
 
 from ..errors import InputError
 from ..geometry import SCANNER_Z, Geometry
+from ..tissue_names import plain
 
 
 def geometry_of(node):
@@ -93,7 +94,7 @@ def tissue(node, reference):
     """
     if node.IsA("vtkMRMLSegmentationNode"):
         labels, names = segments(node, reference, "tissue labels")
-        return labels, geometry_of(reference), names
+        return labels, geometry_of(reference), {n: plain(name) for n, name in names.items()}
     display = node.GetDisplayNode()
     colors = display.GetColorNode() if display is not None else None
     if colors is None:
@@ -102,4 +103,4 @@ def tissue(node, reference):
         )
     labels = array_of(node).astype(np.int32)
     names = {int(n): colors.GetColorName(int(n)) or "" for n in np.unique(labels) if n}
-    return labels, geometry_of(node), {n: name for n, name in names.items() if name}
+    return labels, geometry_of(node), {n: plain(name) for n, name in names.items() if name}
