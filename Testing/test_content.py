@@ -12,8 +12,8 @@ SPREAD = 0.05  # of both, between people
 
 
 def rows_of(person, session, volume, concentration):
-    """The rows of both sides of a caudate, and of white matter around lesions, as texts."""
-    sides = [("caudate left", 0.45), ("caudate right", 0.55), ("periplaque 0-2 mm", 0.2)]
+    """The rows of both sides of a caudate, and of white matter, whose volume is what lesions leave, as texts."""
+    sides = [("caudate left", 0.45), ("caudate right", 0.55), ("periplaque 0-2 mm", 0.2), ("NAWM", 9.0)]
     return [
         {"participant_id": person, "session_id": session, "region": region, "map": "R2star", "n": "100",
          "volume_mm3": f"{share * volume:.3f}", "mean": f"{14.3 + concentration:.4f}",

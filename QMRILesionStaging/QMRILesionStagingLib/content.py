@@ -13,11 +13,11 @@ import numpy as np
 from scipy.special import stdtrit
 
 from .comparisons import FEWEST, SIDE, adjusted_difference, group_of, number_of, short
-from .region_masks import CORTICAL_LESIONS, CSF, DAWM
+from .region_masks import CORTICAL_LESIONS, CSF, DAWM, NAWM
 
 MAPS = {"R1": "content", "R2star": "content", "Chi": "content"}  # map -> column of its content
 IRON = "excess"  # column that counts for R2* where there is one: what is beyond tissue without iron
-LEFT_OUT = ("periplaque", CSF, DAWM, CORTICAL_LESIONS)  # their volume is that of the drawing
+LEFT_OUT = ("periplaque", CSF, NAWM, DAWM, CORTICAL_LESIONS)  # their volume is what the drawing leaves
 COMPARED, CHANGED = "patients - controls", "{} - {}"
 PATTERNS = {  # signs of the differences of content, concentration and volume (0 none was shown, None any) -> what it is
     (1, 1, None): "gain",
