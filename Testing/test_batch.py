@@ -137,6 +137,8 @@ def test_scenes_are_given_to_what_works_through_scenes(batch, fake_package):
     script = fake_package("raise AssertionError('the command was run')")
     folder = script.parents[2] / "QMRILesionStagingLib" / "scene"
     folder.mkdir(parents=True)
+    for place in (folder.parent, folder):  # packages, or an installed one would be found first
+        (place / "__init__.py").write_text("")
     (folder / "batch.py").write_text("def main(argv):\n    print(argv)\n    return 1\n")
     status, log, _ = batch("scenes", "OUT", "a.mrb", script=script)
     assert (status, log) == (1, "['OUT', 'a.mrb']\n")
