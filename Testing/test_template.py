@@ -175,6 +175,9 @@ def test_a_cohort_is_brought_to_the_template_and_exported(tmp_path, capsys):
     np.testing.assert_allclose(numbers[:, 2], [-4.5, -1.5, 1.5, 4.5])
     contrasts = (output / "voxelwise" / f"{name}_design.con").read_text().splitlines()
     assert contrasts[1:] == ["/NumContrasts 2", "/Matrix", "1 -1 0 0", "-1 1 0 0"]
+    (anat / f"{stem}_desc-R2star_mask.nii.gz").write_bytes(b"damaged")
+    assert cli.main(["run", str(raw), str(output), "group"]) == cli.DONE
+    assert "R2star_mask.nii.gz: " in (output / "index.html").read_text()
 
 
 def test_a_template_that_was_asked_for_and_is_not_there_is_an_error(tmp_path, capsys):

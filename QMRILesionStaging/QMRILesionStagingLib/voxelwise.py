@@ -9,6 +9,7 @@ import re
 from itertools import groupby
 
 import numpy as np
+from QMRIEstimationLib.errors import InputError
 from QMRIEstimationLib.io.nifti import read_image, write_image
 from QMRIEstimationLib.io.text import write_text
 
@@ -37,7 +38,7 @@ def export(output_dir, results, participants, active):
     Returns:
         Names of the tables, relative to `output_dir`, and sentences.
     """
-    found, notes, names = [], [], []
+    found, notes, names, masks = [], [], [], {}
     for result in sorted(results, key=lambda one: one.name):
         folder = output_dir / f"sub-{result.subject}" / (f"ses-{result.session}" if result.session else "") / "anat"
         for path in sorted(folder.glob(f"{result.name}_space-*map.nii.gz")):
@@ -50,7 +51,10 @@ def export(output_dir, results, participants, active):
         for _, person, path in group:
             images.setdefault(person, path)
         stem = f"space-{space}_desc-{measure}_{name}"
-        mask, problem = _common_mask(images, space, name)
+        people = space, name, *images  # concentration and content have one mask
+        if people not in masks:
+            masks[people] = _common_mask(images, space, name)
+        mask, problem = masks[people]
         if problem:
             notes.append(f"{stem}: {problem}")
             continue
@@ -66,7 +70,10 @@ def _common_mask(images, space, name):
     """(bool [k, j, i], Geometry) of the voxels that are valid in everybody, or None and why there are none."""
     common, grid, first = None, None, None
     for path in images.values():
-        valid, own, _ = read_image(path.with_name(NAME.sub(f"_space-{space}_desc-{name}_mask.nii.gz", path.name)))
+        try:
+            valid, own, _ = read_image(path.with_name(NAME.sub(f"_space-{space}_desc-{name}_mask.nii.gz", path.name)))
+        except InputError as error:
+            return None, f"{str(error).rstrip('.')}; nothing was put together."
         if common is None:
             common, grid, first = valid > 0, own, path
         elif not own.same_grid(grid):
