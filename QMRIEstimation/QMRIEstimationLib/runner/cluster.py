@@ -4,6 +4,8 @@ A subject that kills its process harms no other, because dask sees a task that f
 process whose worker is killed ends with it (it watches its standard input), so that no two work on one subject.
 """
 
+import signal
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -62,34 +64,59 @@ def run_on_cluster(client, units, words_of, log_of, need, tell, stop_on_first_cr
     most = _memory_of_workers(client)
     stop = str(log_of(units[0]).parent / f"stop-{uuid.uuid4().hex}") if units else ""
     outcomes, futures = {}, {}
-    for unit in units:
-        if most is not None and need[unit] > most * GB:
-            ended(unit, Outcome(too_large(need[unit], most * GB)), outcomes, 0, tell)
-            continue
-        future = client.submit(
-            run_unit,
-            [str(word) for word in words_of(unit)],
-            str(log_of(unit)),
-            stop,
-            key=f"{unit.name}-{uuid.uuid4().hex}",
-            pure=False,
-            retries=RETRIES,
-            resources=None if most is None else {RESOURCE: need[unit] / GB},
-        )
-        futures[future] = unit
+    interrupted = []
+    before = _note_interrupts(interrupted)
     try:
+        for unit in units:
+            if most is not None and need[unit] > most * GB:
+                ended(unit, Outcome(too_large(need[unit], most * GB)), outcomes, 0, tell)
+                continue
+            future = client.submit(
+                run_unit,
+                [str(word) for word in words_of(unit)],
+                str(log_of(unit)),
+                stop,
+                key=f"{unit.name}-{uuid.uuid4().hex}",
+                pure=False,
+                retries=RETRIES,
+                resources=None if most is None else {RESOURCE: need[unit] / GB},
+            )
+            futures[future] = unit
         for future in as_completed(futures):
+            if interrupted:
+                raise KeyboardInterrupt
             unit = futures[future]
             ended(unit, _outcome(future), outcomes, len(futures) - len(outcomes) - 1, tell)
             if outcomes[unit].error and stop_on_first_crash:
                 break
     finally:
-        if len(outcomes) < len(units):  # stopped: running tasks cannot be cancelled, so they look for this file
+        if before is not None:
+            signal.signal(signal.SIGINT, before)
+        stopped = interrupted or len(outcomes) < len(units)
+        if stopped:  # running tasks cannot be cancelled, so they look for this file
             Path(stop).touch()
             client.cancel(list(futures))
             time.sleep(3 * PAUSE)
             Path(stop).unlink(missing_ok=True)
     return outcomes
+
+
+def _note_interrupts(interrupted):
+    """Have every Ctrl-C noted in a list beside what it does: within the libraries of the cluster it can get lost.
+
+    Returns:
+        the handler that was there, to be put back; None where there is none to replace.
+    """
+    usual = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(usual):
+        return None
+
+    def note(number, frame):
+        interrupted.append(number)
+        usual(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    return usual
 
 
 def run_unit(words, log, stop):
