@@ -180,7 +180,7 @@ def test_ilsqr_is_as_good_as_its_ports_or_better(patient):
     arrays = field, sd, (sd > 0).astype(np.float32), patient.magnitude[-1], patient.mask, patient.geometry
     found = invert(*arrays, InversionOptions("ilsqr")).chi
     deep = patient.mask & (patient.depth > DEEP)
-    assert (
-        error(patient, found, patient.mask) < 48
-    )  # ports 46 to 48; issue 4 asks for 45, which it reaches on one of two
-    assert qsm_eval.xsim(found * deep, patient.chi * deep, deep) > 0.7  # ports 0.65; issue 4 asks for 0.78
+    assert error(patient, found, patient.mask) < 45  # issue 4; ports 46 to 48; found 40 and 42
+    straight = patient.geometry.b0_dir[0] > 0.999
+    # Ports 0.65, and issue 4 asks for 0.78 on such a patient; the oblique one is harder. Found 0.80 and 0.74.
+    assert qsm_eval.xsim(found * deep, patient.chi * deep, deep) > (0.78 if straight else 0.72)

@@ -64,8 +64,8 @@ def inner(a, b):
 
 def relative_change(new, old):
     """Norm of the difference over the norm of the new one; 0 when that is 0."""
-    size = inner(new, new)
-    return float(np.sqrt(max(size - 2 * inner(new, old) + inner(old, old), 0) / size)) if size else 0.0
+    difference, size = _squares_of_change(np.ravel(new), np.ravel(old))
+    return float(np.sqrt(difference / size)) if size else 0.0
 
 
 def _step(x, residual, direction, image, length):
@@ -85,6 +85,19 @@ def _inner(a, b):
             part += a[m] * b[m]
         total += part
     return total
+
+
+@kernel(fastmath={"reassoc", "contract"})
+def _squares_of_change(new, old):
+    difference, size = 0.0, 0.0
+    for n in range(0, new.size, 1024):  # as above
+        part, whole = np.float32(0), np.float32(0)
+        for m in range(n, min(n + 1024, new.size)):
+            part += (new[m] - old[m]) ** 2
+            whole += new[m] * new[m]
+        difference += part
+        size += whole
+    return difference, size
 
 
 @kernel

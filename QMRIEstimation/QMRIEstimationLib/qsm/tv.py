@@ -7,9 +7,9 @@ from .operators import free_edges
 from .splitting import FIELD_PENALTY, Splitting, squares
 from .weak_harmonic import WeakHarmonic
 
-_RATIO = 100.0  # penalty of the split gradients over lam
-_AGAIN = (12, 24)  # iterations after which the edges are looked for in chi as well
-_SETTLED = 36  # iterations before which it does not stop
+_RATIO = 60.0  # penalty of the split gradients over lam
+_AGAIN = (10, 20)  # iterations after which the edges are looked for in chi as well
+_SETTLED = 30  # iterations before which it does not stop
 # For another draw of noise the gradients of chi are looked for once more. So many iterations respond to the noise as
 # much as two draws differ: 0.8 to 1.2 of that in all tissues of two digital patients; a new start gave 1.1 to 1.3.
 _RESUMED, _RESUMED_AGAIN = 12, (4,)
@@ -33,7 +33,7 @@ class TvOptions(Options):
         "may have left; 0: none, 1: usual, takes half as long again",
     )
     padding: float = param(0.15, "", 0.0, 2.0, "share by which the grid is larger than the brain")
-    tolerance: float = param(1e-2, "", 1e-5, 0.5, "relative change of chi in one iteration at which it stops")
+    tolerance: float = param(1.5e-2, "", 1e-5, 0.5, "relative change of chi in one iteration at which it stops")
     iterations: int = param(60, "", 1, 2000, "iterations after which it stops in any case")
 
 
