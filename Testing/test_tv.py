@@ -165,6 +165,21 @@ def test_sd_is_the_spread_of_repeated_noise(head, rng):
     assert not runs[0].sd[~mask].any()
 
 
+@pytest.mark.parametrize(("times", "wanted"), [(0.2, 1.0), (0.9, 1.0), (1.5, 1.5), (8.0, 2.0)])
+def test_variation_weighs_more_in_noise_when_the_magnitude_was_denoised(head, rng, times, wanted):
+    geometry, mask, _ = head
+    sd = times * 5e-4 * mask.astype(np.float32)
+    field = (sd * rng.standard_normal(SHAPE)).astype(np.float32)
+    arrays = field, sd, mask.astype(np.float32), mask.astype(np.float32), mask, geometry, InversionOptions()
+    found = invert(*arrays, denoised=True)
+    said = [note for note in found.notes if "weighed" in note]
+    assert said == (
+        [] if wanted == 1 else [f"the variation of chi was weighed {wanted} times as much, by the field's noise."]
+    )
+    options = InversionOptions(tv=TvOptions(lam=wanted * TvOptions().lam))
+    np.testing.assert_allclose(found.chi, invert(*arrays[:-1], options).chi, atol=1e-6)
+
+
 def test_limit_is_said_and_it_can_be_cancelled(head, rng):
     field, seen = 0.01 * rng.normal(size=SHAPE), []
     options = InversionOptions(tv=TvOptions(iterations=3))

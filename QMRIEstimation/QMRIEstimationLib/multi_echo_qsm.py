@@ -123,6 +123,7 @@ def chi_map(scan, source, fields, magnitude, phase, mask, r2star, session, setti
         local_field=fields.local,
         trusted=None if options.quality.use == "weight" else trusted_phase(magnitude, phase, scan.geometry),
         segment=_segment(session, scan.geometry, options.reference),
+        denoised=scan.noise is not None and scan.noise.share is not None,
     )
     table = consensus_record(scan, options, result, field, tuple(source.given))
     chi = QuantitativeMap(

@@ -3,7 +3,8 @@
 The phase of the multi-echo scan stays as it was measured. Non-local means levels whatever is below the noise of a
 voxel; the inversion, which draws on the field of the whole brain, needs just that: with denoised phase, in a digital
 patient of SNR 25, susceptibility of white matter moved by 2 ppb and rims lost a quarter to a half, for hardly less
-noise than denoised magnitudes gave alone.
+noise than denoised magnitudes gave alone. What susceptibility gains it gains by the edges of the denoised magnitude,
+which let the inversion weigh the variation by the noise (qsm.tv.share_of_noise).
 """
 
 from dataclasses import dataclass, replace

@@ -95,6 +95,7 @@ def susceptibility(
     local_field=None,
     trusted=None,
     segment=None,
+    denoised=False,
 ):
     """Susceptibility map from the field map of one scan.
 
@@ -110,6 +111,7 @@ def susceptibility(
         local_field: float32 [k, j, i], Hz, 0 where not known, when the background was removed elsewhere.
         trusted: bool [k, j, i], where the phase is good, for the uses of quality.QualityOptions other than "weight".
         segment: bool [k, j, i], the region "segment" of the reference.
+        denoised: noise was taken out of the magnitude; see inversion.invert.
     Returns:
         Susceptibility.
     Raises:
@@ -130,7 +132,9 @@ def susceptibility(
         share = 0.9 / len(passes)
         reporter = part(progress, number * share, share)
         made.append(
-            _one_pass(field, local_field, magnitude, region, geometry, per_ppm, options, fluid, reporter, cancelled)
+            _one_pass(
+                field, local_field, magnitude, region, geometry, per_ppm, options, fluid, reporter, cancelled, denoised
+            )
         )
     found = made[0] if len(made) == 1 else _first_where_valid(*made)
     valid = found.valid
@@ -192,7 +196,7 @@ class _Pass:
     notes: tuple = ()
 
 
-def _one_pass(field, local_field, magnitude, mask, geometry, per_ppm, options, fluid, progress, cancelled):
+def _one_pass(field, local_field, magnitude, mask, geometry, per_ppm, options, fluid, progress, cancelled, denoised):
     """Background removal and inversion within one mask."""
     known = field.sd > 0
     weight = np.where(known, field.reliability / np.where(known, field.sd, 1), 0).astype(np.float32)
@@ -220,6 +224,7 @@ def _one_pass(field, local_field, magnitude, mask, geometry, per_ppm, options, f
         fluid,
         part(progress, 0.5, 0.5),
         cancelled,
+        denoised,
     )
     notes = (*background.notes, *inverted.notes)
     return _Pass(local, inverted.chi, inverted.sd, inverted.misfit * per_ppm, kept, inverted.respond, notes)

@@ -20,7 +20,7 @@ from .method import Method, settings_of
 from .ndi import NdiOptions, ndi
 from .problem import Grid, Problem, capped
 from .rts import RtsOptions, rts
-from .tv import TvOptions, total_variation
+from .tv import TvOptions, share_of_noise, total_variation
 
 TYPICAL_PHASE = 4.0  # rad per ppm from one echo to the next: 5 ms at 3 T
 _SEED = 20261125  # of the noise that is tried; the same input gives the same bits
@@ -111,6 +111,7 @@ def invert(
     csf=None,
     progress=None,
     cancelled=None,
+    denoised=False,
 ):
     """Inversion of a local field.
 
@@ -121,6 +122,8 @@ def invert(
         geometry: voxel size, mm, and B0 direction. options: InversionOptions.
         phase_per_ppm: rad of phase that 1 ppm makes from one echo to the next, for the methods that fit the phase.
         csf: bool, fluid of the ventricles, or None; for MEDI+0.
+        denoised: noise was taken out of the magnitude, whose edges are then edges, so that tv can weigh the variation
+            by the noise of the field.
     Returns:
         Inversion. The SD holds the noise of the field, not the bias of background removal and regularisation.
     Raises:
@@ -137,6 +140,13 @@ def invert(
             return np.where(mask, function(changed, field_sd, mask, geometry, own)[0] - chi, 0)
 
         return Inversion(chi, sd, _misfit(field_ppm, forward_field(chi, geometry), mask), respond_in_one_step)
+    notes = ()
+    if denoised and options.method == "tv" and (mask & (field_sd > 0)).any():
+        usual, own = own, share_of_noise(own, float(np.median(field_sd[mask & (field_sd > 0)])))
+        if own.lam > 1.05 * usual.lam:
+            notes = (
+                f"the variation of chi was weighed {own.lam / usual.lam:.1f} times as much, by the field's noise.",
+            )
     method = ITERATIVE[options.method]
     grid = Grid(mask, geometry, own.padding)
 
@@ -162,9 +172,8 @@ def invert(
     spread = _local_spread(grid.take(noisy.x - solution.x), mask, geometry)
     explained = irfftn(rfftn(solution.x) * dipole_kernel(grid.shape, geometry), grid.shape)
     misfit = _misfit(field_ppm, grid.take(explained), mask)
-    notes = ()
     if not solution.converged:
-        notes = (
+        notes += (
             f"chi had not converged after {solution.iterations} iterations (relative change {solution.residual:.1e}, "
             f"asked for {own.tolerance:g}); raise qsm.inversion.{options.method.replace('-', '_')}.iterations.",
         )

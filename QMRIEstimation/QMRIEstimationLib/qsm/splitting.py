@@ -10,7 +10,7 @@ from .conjugate_gradient import Solution, relative_change
 from .dipole import dipole_kernel
 from .operators import adjoint_into, difference_spectrum, shrink_differences
 
-FIELD_PENALTY = np.float32(0.15)  # of the split field; small, for voxels of little weight follow by W^2 over it a step
+FIELD_PENALTY = np.float32(0.1)  # of the split field; small, for voxels of little weight follow by W^2 over it a step
 RELAXATION = np.float32(1.8)  # over-relaxation; below 2
 
 

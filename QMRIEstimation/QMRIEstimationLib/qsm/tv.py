@@ -10,6 +10,8 @@ from .weak_harmonic import WeakHarmonic
 _RATIO = 60.0  # penalty of the split gradients over lam
 _AGAIN = (10, 20)  # iterations after which the edges are looked for in chi as well
 _SETTLED = 30  # iterations before which it does not stop
+_USUAL_SD = 5e-4  # ppm, of the field, for which `lam` was chosen
+_MOST = 2.0  # times as much weight of the variation at most; 4 takes weak rims and moves white matter by 1 ppb
 # For another draw of noise the gradients of chi are looked for once more. So many iterations respond to the noise as
 # much as two draws differ: 0.8 to 1.2 of that in all tissues of two digital patients; a new start gave 1.1 to 1.3.
 _RESUMED, _RESUMED_AGAIN = 12, (4,)
@@ -35,6 +37,20 @@ class TvOptions(Options):
     padding: float = param(0.15, "", 0.0, 2.0, "share by which the grid is larger than the brain")
     tolerance: float = param(1.5e-2, "", 1e-5, 0.5, "relative change of chi in one iteration at which it stops")
     iterations: int = param(60, "", 1, 2000, "iterations after which it stops in any case")
+
+
+def share_of_noise(options, field_sd):
+    """The options with as much more weight of the variation as the field has more noise than usual, at most twice.
+
+    Only for magnitudes that were denoised: among the edges of noisy ones many are noise, and where those of a weak rim
+    are not found more weight levels it. On a digital patient of SNR 25 the robust SD of the noise of white matter falls
+    by half instead of a fifth, and rims lose 1 to 4 % of their contrast.
+
+    Args:
+        options: TvOptions. field_sd: float, ppm, typical of the brain.
+    """
+    factor = min(max(field_sd / _USUAL_SD, 1.0), _MOST)
+    return replace(options, lam=options.lam * factor)
 
 
 def total_variation(problem, options=TvOptions(), progress=None, cancelled=None, before=None):
