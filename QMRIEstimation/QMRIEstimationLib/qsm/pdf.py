@@ -19,7 +19,11 @@ _FIRST_GUESS = 0.2  # of the time
 
 @dataclass(frozen=True)
 class PdfOptions(Options):
-    """Settings of PDF."""
+    """Settings of PDF.
+
+    From the first guess on coarse voxels a tolerance of 3e-3 errs less than 2e-3 from nothing (chi of two digital
+    patients: 17.5 and 25.0 % against 17.8 and 25.5 %), in half the time.
+    """
 
     margin: float = param(20.0, "mm", 5.0, 200.0, "how far around the mask sources of the background are looked for")
     tolerance: float = param(3e-3, "", 1e-6, 0.1, "relative residual of the normal equations at which it stops")
