@@ -168,7 +168,15 @@ def test_nobody_at_the_address_is_one_sentence(raw, tmp_path, capsys, monkeypatc
         engine.connect(words[1])
 
 
-def test_stopping_the_command_stops_the_subjects(cluster, raw, tmp_path):
+@pytest.fixture
+def heard():
+    """Programs that are started hear Ctrl-C, also where this one does not, as in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_stopping_the_command_stops_the_subjects(heard, cluster, raw, tmp_path):
     command = start_command(cluster, raw, tmp_path / "maps")
     wait_for(lambda: [pid for w in cluster.workers for pid in children_of(w.pid)])
     command.send_signal(signal.SIGINT)

@@ -12,8 +12,8 @@ _AGAIN = (10, 20)  # iterations after which the edges are looked for in chi as w
 _SETTLED = 30  # iterations before which it does not stop
 _USUAL_SD = 5e-4  # ppm, of the field, for which `lam` was chosen
 _MOST = 2.0  # times as much weight of the variation at most; 4 takes weak rims and moves white matter by 1 ppb
-# For another draw of noise the gradients of chi are looked for once more. So many iterations respond to the noise as
-# much as two draws differ: 0.8 to 1.2 of that in all tissues of two digital patients; a new start gave 1.1 to 1.3.
+# For another draw of noise the gradients of chi are looked for once more. So many iterations respond to the noise about
+# as much as two draws differ: 0.7 to 1.2 of that in most tissues of two digital patients, fewer respond more.
 _RESUMED, _RESUMED_AGAIN = 12, (4,)
 
 
