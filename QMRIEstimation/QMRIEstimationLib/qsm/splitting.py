@@ -71,7 +71,7 @@ class Splitting:
             edges = edges_after(done, chi)
             shrink_differences(chi, self.dual, self.split, edges, self.voxel_size, 1 / self.ratio, RELAXATION)
             done += 1
-            if done >= least:
+            if done >= min(least, iterations):  # before, nobody asks
                 change = relative_change(chi, self.chi)
             self.chi = chi
         return Solution(self.chi, done, change, change <= tolerance)
