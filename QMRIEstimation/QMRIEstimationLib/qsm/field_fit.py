@@ -6,7 +6,8 @@ from ..kernels import kernel
 from ..threads import in_pieces
 from .unwrap import TURN
 
-FIELD_FITS = ("least squares", "nonlinear", "weighted mean")
+WEIGHTED_MEAN = "weighted mean"
+FIELD_FITS = ("least squares", "nonlinear", WEIGHTED_MEAN)
 UNEXPLAINED = 3.0  # times the residual that noise leaves; a real brain read in one direction shows 1.2
 BENT = 0.05  # rad; smaller residuals, of flow and of voxels with two tissues, are harmless at any noise
 _MOST_ITERATIONS, _SMALL_STEP = 30, 1e-4  # of the nonlinear fit; rad at the last echo
@@ -26,7 +27,7 @@ def fit_field(phase, weights, echo_times, method):
         (nonlinear).
     """
     t = np.asarray(echo_times, np.float32)[:, None]
-    if method == "weighted mean":
+    if method == WEIGHTED_MEAN:
         magnitude = np.sqrt(weights)
         slope = (magnitude * phase).sum(axis=0) / (magnitude * t).sum(axis=0)
     else:
@@ -44,7 +45,7 @@ def fit_field(phase, weights, echo_times, method):
 def spread_of_noise(weights, echo_times, method):
     """SD of the field (Hz) for noise of SD 1 in the images; the phase of an echo has an SD of 1 / |S|."""
     t = np.asarray(echo_times, np.float32)[:, None]
-    if method == "weighted mean":
+    if method == WEIGHTED_MEAN:
         return np.sqrt(np.float32(len(t))) / (TURN * (np.sqrt(weights) * t).sum(axis=0))
     return 1 / (TURN * np.sqrt((weights * t**2).sum(axis=0)))
 

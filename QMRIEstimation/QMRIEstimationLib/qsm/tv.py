@@ -25,7 +25,7 @@ class TvOptions(Options):
     edge_share: float = param(
         0.3, "", 0.0, 0.9, "share of the magnitude's gradients, the strongest, that are left free"
     )
-    own_share: float = param(0.25, "", 0.0, 0.9, "share of the gradients of chi, the strongest, that are left free too")
+    own_share: float = param(0.3, "", 0.0, 0.9, "share of the gradients of chi, the strongest, that are left free too")
     harmonic: float = param(
         0.0,
         "mm^4",
