@@ -146,8 +146,8 @@ def test_default_is_unbiased_where_the_signal_is_near_the_noise(rng):
     bias = {}
     for method in ("nlls", "weighted"):
         result = fit(magnitude, method)
-        bias[method] = np.median(result.r1[result.valid]) / GRAY[0] - 1
-    assert abs(bias["nlls"]) < 0.02  # the Monte-Carlo error of the median is 0.3 %
+        bias[method] = result.r1[result.valid].mean() / GRAY[0] - 1
+    assert abs(bias["nlls"]) < 0.02  # the Monte-Carlo error of the mean is 0.3 %
     assert abs(bias["nlls"]) < abs(bias["weighted"])
 
 
@@ -331,3 +331,21 @@ def test_unknown_method_is_refused():
     with pytest.raises(InputError, match="expected one of"):
         R1Options(method="magic")
     assert set(METHODS) | {"two-angle"} == set(R1_METHODS)
+
+
+@pytest.mark.parametrize("b1", [0.6, 1.0, 1.3])
+@pytest.mark.parametrize("rate", [0.3, 0.65, 1.1])
+def test_noise_does_not_move_the_mean_of_r1_and_m0(rate, b1, rng):
+    """As it does to a plain fit: R1 is 1.2 to 4 % high at an SNR of 15 at the strongest signal, M0 0.3 to 2.3 %."""
+    flips, count = np.deg2rad([3.0, 6.0, 18.0]), 60000
+    times = [0.0116] * len(flips)
+    ideal = np.array([ernst(b1 * flip, time, rate) for flip, time in zip(flips, times, strict=True)])
+    clean = 15 / ideal.max() * ideal  # noise SDs
+    noise = rng.standard_normal((2, len(flips), count))
+    magnitude = np.hypot(clean[:, None] + noise[0], noise[1]).astype(np.float32).reshape(-1, 1, 1, count)
+    field = np.full((1, 1, count), b1, np.float32)
+    result = fit_r1(magnitude, flips, times, 1.0, np.ones((1, 1, count), bool), field)
+    # The mean of R1 has an SD of 0.1 %; of fourth order up to 0.3 % are left where the CV is a quarter.
+    assert result.r1[result.valid].mean() == pytest.approx(rate, rel=0.006)
+    assert result.m0[result.valid].mean() == pytest.approx(15 / ideal.max(), rel=0.004)
+    assert result.valid.mean() > 0.999

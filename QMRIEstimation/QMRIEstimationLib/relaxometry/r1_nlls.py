@@ -10,6 +10,7 @@ from .voxel_decay import ABOVE_FLOOR, FAST
 MOST_ITERATIONS = 40
 SMALL_STEP = 1e-4  # of ln M0 and ln R1; the next step would be smaller by far
 LONGEST_STEP = 1.0  # same quantities
+LEAST_FACTOR, MOST_FACTOR = 0.8, 1.25  # of what noise may explain in the mean
 USUAL_RATE = 1.0  # 1/s, where the iteration starts when the straight line gives no rate
 
 # Rows of the scratch array [row, flip] of a voxel: protocol; data; the model at the last rate that was tried.
@@ -194,6 +195,32 @@ def propagate(m00, m01, m11, rows, rician, table, shared, voxel, b1_sd):
 
 
 @kernel(fastmath=FAST)
+def excess_by_noise(r1, m00, m01, m11, rows):
+    """Factors by which the noise lifts the mean of M0 and R1, to second order; the spoiling counts as a constant.
+
+    Of ln M0 and ln R1 the bias is -1/2 C sum J tr(H C), C the inverse of J'J, H the second derivatives of the signal
+    (Box MJ 1971, J R Stat Soc B 33:171-201); half the variance comes with the exponential. At a CV of 10 % R1 came out
+    2 % high.
+    """
+    inverse = 1 / (m00 * m11 - m01 * m01)
+    c00, c01, c11 = m11 * inverse, -m01 * inverse, m00 * inverse
+    sum0, sum1 = 0.0, 0.0
+    for f in range(rows.shape[1]):
+        t, half = rows[TANGENT, f], 0.5 * r1 * rows[TIME, f]
+        rho = np.tanh(half)
+        change = half * (1 - rho * rho) / rho
+        bottom = 1 / (rho + t * t)
+        by_r1, signal = rows[BY_R1, f], rows[SLOPE, f]
+        twice = t * t * bottom * change * (1 - half * (1 + rho * rho) / rho - bottom * rho * change)
+        trace = signal * (c00 + 2 * by_r1 * c01 + (by_r1 * by_r1 + twice) * c11)
+        sum0 += signal * trace
+        sum1 += signal * by_r1 * trace
+    excess0 = 0.5 * (c00 - c00 * sum0 - c01 * sum1)
+    excess1 = 0.5 * (c11 - c01 * sum0 - c11 * sum1)
+    return min(max(1 + excess0, LEAST_FACTOR), MOST_FACTOR), min(max(1 + excess1, LEAST_FACTOR), MOST_FACTOR)
+
+
+@kernel(fastmath=FAST)
 def nlls_chunk(data, protocol, table, first, last, results):
     """Fit voxels `first` to `last`.
 
@@ -221,6 +248,8 @@ def nlls_chunk(data, protocol, table, first, last, results):
             continue
         b1_sd = np.float64(b1_sds[v]) if b1_sds.size > 0 else 0.0
         m0_sd, r1_sd = propagate(m00, m01, m11, rows, rician, table, shared, v, b1_sd)
+        more_m0, more_r1 = excess_by_noise(r1, m00, m01, m11, rows)
+        m0, r1 = m0 / more_m0, r1 / more_r1
         if r1_sd < 1 and m0_sd < np.inf:
             r1_map[v], m0_map[v] = r1, m0
             sd_map[v], m0_sd_map[v] = r1_sd * r1, m0_sd * m0
