@@ -81,7 +81,7 @@ def test_sd_of_r1_is_its_spread_with_and_without_motion(rng, monkeypatch, still,
     z = (fit.r1[mask] - R1) / fit.sd[mask]
     assert fit.valid[mask].all()
     assert spread(z) == pytest.approx(1, abs=0.04)  # 10 000 voxels: 1 %, interpolated ones are fewer by far
-    assert np.median(fit.r1[mask]) == pytest.approx(R1, abs=0.003)  # the excess of Rician magnitudes is taken off
+    assert fit.r1[mask].mean() == pytest.approx(R1, abs=0.003)  # the excess of Rician magnitudes is taken off
 
 
 def test_scans_that_had_moved_share_one_sentence():
