@@ -7,6 +7,7 @@ import numpy as np
 from .parameters import as_user_dict
 from .qsm.background import BACKGROUND_METHODS
 from .qsm.chain import GIVEN_LOCAL_FIELD
+from .qsm.field_fit import WEIGHTED_MEAN
 from .qsm.inversion import INVERSION_METHODS
 from .qsm.method import settings_of
 from .units import to_user
@@ -123,8 +124,10 @@ def _processing(settings, stages):
         steps["Field map"] = {"Method": f"given {'total' if 'total_field' in stages else 'local'} field"}
     else:
         turns = "unwrapped by the user" if "unwrapped_phase" in stages else "ROMEO in space and along the echoes"
+        fit = settings.field.fit
+        fit += "" if fit == WEIGHTED_MEAN else ", corrected for decay that differs within voxels"
         steps["Field map"] = {
-            "Method": f"{turns}; phase offset {settings.field.offset}; echoes combined by {settings.field.fit}",
+            "Method": f"{turns}; phase offset {settings.field.offset}; echoes combined by {fit}",
             "Parameters": as_user_dict(settings.field),
         }
     steps["Phase quality"] = {"Method": f"used as {settings.quality.use}"}
