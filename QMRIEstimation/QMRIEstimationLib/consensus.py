@@ -42,7 +42,7 @@ def consensus_record(scan, settings, result, fieldmap, stages):
         "Guideline": REFERENCE,
         "Acquisition": acquisition,
         "NotStatedByTheHeader": missing,
-        "Processing": _processing(settings, stages),
+        "Processing": _processing(settings, stages, len(scan.echo_times)),
         "Reference": {
             "Region": _region(settings),
             "OffsetTakenOffPpm": round(result.reference_offset, 6),
@@ -115,7 +115,7 @@ def _orientation(geometry):
     return _PLANES[axis] + (f", tilted by {tilt:.0f} degrees" if tilt >= _AXIAL else "")
 
 
-def _processing(settings, stages):
+def _processing(settings, stages, echoes):
     """Step -> method, its paper and all its parameters."""
     background = BACKGROUND_METHODS[settings.background.method]
     inversion = INVERSION_METHODS[settings.inversion.method]
@@ -125,7 +125,7 @@ def _processing(settings, stages):
     else:
         turns = "unwrapped by the user" if "unwrapped_phase" in stages else "ROMEO in space and along the echoes"
         fit = settings.field.fit
-        fit += "" if fit == WEIGHTED_MEAN else ", corrected for decay that differs within voxels"
+        fit += "" if fit == WEIGHTED_MEAN or echoes == 1 else ", corrected for decay that differs within voxels"
         steps["Field map"] = {
             "Method": f"{turns}; phase offset {settings.field.offset}; echoes combined by {fit}",
             "Parameters": as_user_dict(settings.field),

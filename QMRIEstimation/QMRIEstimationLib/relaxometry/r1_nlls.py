@@ -200,7 +200,7 @@ def excess_by_noise(r1, m00, m01, m11, rows):
 
     Of ln M0 and ln R1 the bias is -1/2 C sum J tr(H C), C the inverse of J'J, H the second derivatives of the signal
     (Box MJ 1971, J R Stat Soc B 33:171-201); half the variance comes with the exponential. At a CV of 10 % R1 came out
-    2 % high.
+    0.5 % high, at one of 18 % 1.3 to 1.8 %.
     """
     inverse = 1 / (m00 * m11 - m01 * m01)
     c00, c01, c11 = m11 * inverse, -m01 * inverse, m00 * inverse
