@@ -126,7 +126,7 @@ def test_rims_keep_their_susceptibility(maps, labels):
 
 
 def test_mppca_gains_more_and_costs_a_little_contrast(scans, maps, labels):
-    """It draws small structures towards the mean of their window: white matter by 2 %, as the settings say."""
+    """It draws small structures towards the mean of their window, as the settings say."""
     settings = Settings()
     settings = replace(settings, denoise=replace(settings.denoise, method="mp-pca"))
     found = estimate(read_session(scans / "noisy", "01", None, None), ("R2star",), settings).maps

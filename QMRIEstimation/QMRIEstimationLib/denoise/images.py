@@ -6,6 +6,7 @@ import numpy as np
 
 from ..parameters import Options, choice, param
 from .demodulate import demodulated
+from .local_mean import give_back_mean
 from .mppca import MppcaOptions, mppca
 from .noise_map import noise_map
 from .nonlocal_means import NonlocalOptions, nonlocal_means
@@ -42,8 +43,8 @@ class DenoiseOptions(Options):
     method: str = choice(
         NONE,
         (NONE, *METHODS),
-        "how noise is taken out of the images before anything is fitted; mp-pca gains more, but at SNR 25 it lowers "
-        "R2* of white matter by 2 % and of the pallidum by 9 %",
+        "how noise is taken out of the images before anything is fitted; mp-pca gains more, but at SNR 25 it moves "
+        "R2* of lesions below 5 mm by up to a fifth",
     )
     nonlocal_means: NonlocalOptions = NonlocalOptions()
     mp_pca: MppcaOptions = MppcaOptions()
@@ -109,6 +110,8 @@ def denoise_images(scans, geometry, options, progress=None, cancelled=None):
     means, share = METHODS[options.method].function(
         channels, squared, usable, geometry, own, progress=progress, cancelled=cancelled
     )
+    back = give_back_mean(means, channels, squared, usable, geometry, cancelled)
+    share = np.sqrt(np.minimum(share**2 + np.float32(back), 1))
     images, left, start = [], [], 0
     for (magnitude, phase), factor, level in zip(scans, factors, before, strict=True):
         count = len(magnitude) * (1 if phase is None else 2)

@@ -9,6 +9,7 @@ from ..kernels import kernel
 from ..parameters import Options, param
 from ..threads import in_pieces
 
+_PATCH_REACH = 3  # SDs of the Gaussian weights, beyond which a voxel is not part of the patch
 _TILE = (8, 32)  # planes and rows that are worked on together, so that the images stay in the cache
 
 
@@ -18,22 +19,23 @@ class NonlocalOptions(Options):
 
     search: float = param(3.0, "mm", 0.5, 20.0, "distance along each axis within which like voxels are looked for")
     patch: float = param(
-        1.75,
+        0.6,
         "mm",
         0.0,
-        5.0,
-        "radius of the patches that are compared; smaller gains more and may draw small lesions in",
+        2.0,
+        "SD of the Gaussian weights in the patches that are compared; smaller gains more and may draw small lesions in",
     )
     strength: float = param(
-        1.5, "", 0.1, 20.0, "SDs that noise gives the distance of like patches, beyond which a patch is another tissue"
+        1.0, "", 0.1, 20.0, "SDs that noise gives the distance of like patches, beyond which a patch is another tissue"
     )
 
 
 def nonlocal_means(channels, squared, usable, geometry, options=NonlocalOptions(), progress=None, cancelled=None):
     """Mean of like voxels, with the same weights in all channels.
 
-    Patches P of x and y have the distance D = mean over channels and patch of (u(x + p) - u(y + p))^2 / 2, which is 1
-    for like tissue and spreads by s = sqrt(2 / n), n terms. The weight is 1 up to D = 1 and falls as
+    Patches of x and y have the distance D = mean over channels of sum_p g(p) (u(x + p) - u(y + p))^2 / 2, g Gaussian of
+    sum 1, so that the voxel itself counts most and a lesion of a few voxels is told from what surrounds it. D is 1 for
+    like tissue and spreads by s = sqrt(2 sum(g^2) / channels). The weight is 1 up to D = 1 and falls as
     (1 - ((D - 1) / (strength s))^2)^2 to 0. Because it follows from the statistics of the noise alone, there is nothing
     to tune to the image, and it stops at zero: other tissue has no part in the mean.
 
@@ -45,8 +47,9 @@ def nonlocal_means(channels, squared, usable, geometry, options=NonlocalOptions(
         progress, cancelled: optional callbacks.
     Returns:
         float32 [c, k, j, i], the means (of the squares where `squared`), and float32 [k, j, i], the share of the
-        noise SD that is left: sqrt(v + b^2), v = sum w^2 / (sum w)^2 for independent noise, and b = -sum w' / (n sum w)
-        of a voxel's own, which chooses those that resemble it (Stein's lemma, w' by D, n terms of D).
+        noise SD that is left: sqrt(v + b^2), v = sum w^2 / (sum w)^2 for independent noise, and
+        b = -sum w' g(0) / (channels sum w) of a voxel's own, which chooses those that resemble it (Stein's lemma, w'
+        by D).
     Raises:
         ValueError: the shapes differ. Cancelled.
     Reference:
@@ -55,8 +58,8 @@ def nonlocal_means(channels, squared, usable, geometry, options=NonlocalOptions(
     """
     check_same_shape(channel=channels[0], usable=usable)
     search = _radii(options.search, geometry.voxel_size, usable.shape)
-    patch = _ball(options.patch, geometry.voxel_size, usable.shape)
-    limit = np.float32(options.strength * np.sqrt(2 / (len(channels) * len(patch))))
+    patch, shares = _patch(options.patch, geometry.voxel_size, usable.shape)
+    limit = np.float32(options.strength * np.sqrt(2 * np.sum(shares**2) / len(channels)))
     means = np.empty_like(channels)
     share = np.ones(usable.shape, np.float32)
     flags, inside = np.asarray(squared, np.uint8), usable.astype(np.float32)
@@ -65,7 +68,7 @@ def nonlocal_means(channels, squared, usable, geometry, options=NonlocalOptions(
     def tiles(first, last):
         for tile in range(first, last):
             k, j = (tile // rows) * _TILE[0], (tile % rows) * _TILE[1]
-            _tile(channels, flags, inside, search, patch, limit, (k, j), means, share)
+            _tile(channels, flags, inside, search, (patch, shares), limit, (k, j), means, share)
 
     in_pieces(tiles, planes * rows, 1, progress, cancelled, "denoising")
     return means, share
@@ -76,11 +79,14 @@ def _radii(radius, voxel_size, shape):
     return tuple(min(round(radius / h), n - 1) for h, n in zip(voxel_size, shape, strict=True))
 
 
-def _ball(radius, voxel_size, shape):
-    """Offsets [n, 3] along [k, j, i] of the voxels within a radius (mm) of one, itself included."""
-    reach = _radii(radius, voxel_size, shape)
+def _patch(width, voxel_size, shape):
+    """Offsets [n, 3] along [k, j, i] of the voxels of a patch, and their Gaussian shares, float32 [n]."""
+    reach = _radii(_PATCH_REACH * width, voxel_size, shape)
     offsets = np.stack(np.meshgrid(*[np.arange(-r, r + 1) for r in reach], indexing="ij"), axis=-1).reshape(-1, 3)
-    return offsets[np.linalg.norm(offsets * voxel_size, axis=1) <= radius * 1.001]
+    distance = np.linalg.norm(offsets * voxel_size, axis=1)
+    near = distance <= _PATCH_REACH * width
+    shares = np.exp(-0.5 * (distance[near] / max(width, 1e-6)) ** 2)
+    return offsets[near], (shares / shares.sum()).astype(np.float32)
 
 
 @kernel
@@ -92,7 +98,8 @@ def _tile(channels, squared, usable, search, patch, limit, start, means, share):
     total = np.zeros((count, k1 - k0, j1 - j0, width), np.float32)
     weights = np.zeros((k1 - k0, j1 - j0, width), np.float32)
     squares, slopes = np.zeros_like(weights), np.zeros_like(weights)
-    rk, rj, ri = patch[:, 0].max(), patch[:, 1].max(), patch[:, 2].max()
+    offsets, shares = patch
+    rk, rj, ri = offsets[:, 0].max(), offsets[:, 1].max(), offsets[:, 2].max()
     # distances of the tile and of the patches' margin around it
     field = np.empty((k1 - k0 + 2 * rk, j1 - j0 + 2 * rj, width + 2 * ri), np.float32)
     weight, slope = np.empty(width, np.float32), np.empty(width, np.float32)
@@ -116,7 +123,7 @@ def _tile(channels, squared, usable, search, patch, limit, start, means, share):
                         for c in range(count):
                             other = channels[c, k + dk, j + dj, ia + di : ib + di]
                             _accumulate(weight[: ib - ia], other, squared[c], total[c, k - k0, j - j0, ia:ib])
-    slopes /= np.float32(count * len(patch))
+    slopes *= shares.max() / np.float32(count)
     _divide(channels, squared, usable, (k0, j0), total, (weights, squares, slopes), means, share)
 
 
@@ -141,17 +148,18 @@ def _distances(channels, k, j, shift, first, last, margin, row):
 
 @kernel
 def _weights(field, place, patch, count, limit, usable, weight, slope):
-    """Weights, and by how much they fall with D, along the line [k, j]; D is the mean of `field` over the patch."""
+    """Weights, and by how much they fall with D, along the line [k, j]; D is `field` weighted over the patch."""
+    offsets, shares = patch
     one, inverse = np.float32(1), np.float32(1) / limit
     k, j, margin = place
     weight[:] = 0
-    for p in range(len(patch)):  # beyond the ends the last voxels are repeated
-        at_k = min(max(k + patch[p, 0], 0), field.shape[0] - 1)
-        at_j = min(max(j + patch[p, 1], 0), field.shape[1] - 1)
-        part = field[at_k, at_j, margin + patch[p, 2] : margin + patch[p, 2] + weight.size]
+    for p in range(len(offsets)):  # beyond the ends the last voxels are repeated
+        at_k = min(max(k + offsets[p, 0], 0), field.shape[0] - 1)
+        at_j = min(max(j + offsets[p, 1], 0), field.shape[1] - 1)
+        part = field[at_k, at_j, margin + offsets[p, 2] : margin + offsets[p, 2] + weight.size]
         for n in range(weight.size):
-            weight[n] += part[n]
-    scale = np.float32(0.5 / (len(patch) * count))
+            weight[n] += shares[p] * part[n]
+    scale = np.float32(0.5 / count)
     for n in range(weight.size):
         excess = max(weight[n] * scale - one, np.float32(0)) * inverse
         rest = max(one - excess * excess, np.float32(0))
