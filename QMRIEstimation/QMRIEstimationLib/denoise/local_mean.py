@@ -11,8 +11,8 @@ _WIDTH = 1.5  # SD of the Gaussian, in cube roots of the voxel's volume: 0.7 % o
 def give_back_mean(means, channels, squared, usable, geometry, cancelled=None):
     """Add to `means`, in place, the Gaussian mean of what was taken off, and return the share of the noise in it.
 
-    This is "twicing": where weights draw a small lesion towards the tissue around it, most of what it lost comes back,
-    whatever the weights were.
+    This is "twicing": where weights draw a lesion towards the tissue around it, part of what it lost comes back,
+    whatever the weights were, and the more the larger it is (three quarters in the middle of one of 9 voxels).
 
     Args:
         means, channels, squared, usable: as nonlocal_means gives and has them. geometry: voxel size, mm.
