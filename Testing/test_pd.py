@@ -10,6 +10,7 @@ from QMRIEstimationLib.phantom.coils import CoilFields
 from QMRIEstimationLib.phantom.options import PatientOptions
 from QMRIEstimationLib.phantom.simulate import make_patient
 from QMRIEstimationLib.phantom.truth import averaged_map, draw
+from QMRIEstimationLib.relaxometry.fluid import Fluid, pure_fluid
 from QMRIEstimationLib.relaxometry.pd import PdOptions, proton_density, without_decay
 from QMRIEstimationLib.relaxometry.receive_field import (
     RECEIVE_METHODS,
@@ -83,11 +84,12 @@ def field_of(head, method):
     return function(head.m0, head.r1, head.valid, head.mask, head.lesions)
 
 
-def fit(head, receive, r1=None, valid=None, **options):
-    r1, valid = head.r1 if r1 is None else r1, head.valid if valid is None else valid
-    options = PdOptions(**options)
+def fit(head, receive, r1=None, m0=None, **options):
+    r1, m0, options = head.r1 if r1 is None else r1, head.m0 if m0 is None else m0, PdOptions(**options)
+    region = pure_fluid(r1, 0.05 * r1, head.valid, head.mask, head.geometry, options) & head.valid
+    fluid = Fluid(region, m0, head.geometry.voxel_volume)
     return proton_density(
-        head.m0, head.m0_sd, receive, r1, valid, head.mask, head.geometry, options, lesions=head.lesions
+        m0, head.m0_sd, receive, r1, head.valid, head.mask, head.geometry, options, fluid=fluid, lesions=head.lesions
     )
 
 
@@ -145,8 +147,7 @@ def test_fluid_calibration_keeps_a_change_that_white_matter_calibration_hides(he
     truth = ReceiveField(head.coil, np.zeros_like(head.coil), head.mask, "body-head")
     medians = {}
     for calibration in ("csf", "nawm"):
-        found = proton_density(changed, head.m0_sd, truth, head.r1, head.valid, head.mask, head.geometry,
-                               PdOptions(calibration=calibration), lesions=head.lesions)  # fmt: skip
+        found = fit(head, truth, m0=changed, calibration=calibration)
         medians[calibration] = np.median(found.pd[head.region("white matter")])
     assert medians["csf"] == pytest.approx(1.05 * 69, abs=0.7)
     assert medians["nawm"] == pytest.approx(69, abs=0.1)

@@ -13,6 +13,7 @@ from .noise import Noise
 from .receive_settings import receive_differences
 from .relaxometry.dephasing import field_differences
 from .relaxometry.estatics import ESTATICS, fit_estatics
+from .relaxometry.fluid import fluid_mean
 from .relaxometry.r1 import R1_METHODS, fit_r1
 from .relaxometry.spoiling import RfSpoiling, default_increment, typical_r2
 
@@ -169,6 +170,30 @@ class FlipSeries(Gathering):
             progress=steps.report,
             cancelled=steps.cancelled,
         )
+
+    def mean_fit(self, region, b1, r2, settings):
+        """R1Fit of the signals of a region of one tissue in the mean over neighbours, and fluid.fluid_mean's volume.
+
+        `r2`: 1/s, one for all. Means of amplitudes have no Rician excess; what is left of the noise counts as Gaussian.
+        """
+        images, levels, geometry = self.magnitude, self.levels, self.place.geometry
+        if np.ndim(levels) == 1:  # as measured: magnitudes with one noise SD each
+            images = [np.sqrt(np.maximum(v * v - np.float32(s * s), 0)) for v, s in zip(images, levels, strict=True)]
+        region = region & np.isfinite(self.magnitude).all(axis=0)
+        means, grain = fluid_mean(images, region, geometry)
+        left = np.sqrt(np.prod(geometry.effective_voxel_size) / grain)
+        typical = [float(np.median(s[region])) if np.ndim(s) else s for s in levels]
+        return fit_r1(
+            means,
+            self.flip_angles,
+            [scan.repetition_time for scan in self.scans],
+            [left * s for s in typical],
+            region,
+            b1.b1,
+            settings.r1,
+            spoiling=self.spoiling,
+            r2=np.full(region.shape, r2, np.float32),
+        ), grain
 
     def refit(self, transmit, fit, r2, settings, steps, r2_sd=None):
         """Transmit field and R1 anew, with R1 and R2 known; `r2_sd`: where R2 was measured, 0 elsewhere."""

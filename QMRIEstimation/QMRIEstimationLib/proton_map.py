@@ -4,21 +4,25 @@ import numpy as np
 
 from .maps import QuantitativeMap
 from .receive import receive_profile, reference_pair
+from .relaxometry.fluid import FEWEST, Fluid, pure_fluid
 from .relaxometry.pd import proton_density, without_decay
 from .relaxometry.r1 import R1_METHODS
 from .relaxometry.receive_field import RECEIVE_METHODS
 from .resample import nearest_on_grid
 
+_R2_STEP = 0.1  # 1/s, by which R2 of fluid is uncertain where it was not measured
+_TELLING = 0.005  # change of PD by it that is worth a sentence
 
-def proton_map(session, series, fit, b1, settings):
-    """QuantitativeMap of proton density on the grid of a FlipSeries, and notes."""
+
+def proton_map(session, series, fit, b1, r2, settings):
+    """QuantitativeMap of proton density on the grid of a FlipSeries, and notes; `r2` is what its R1 was fitted with."""
     geometry, mask = series.place.geometry, series.place.mask
     m0, m0_sd, valid = fit.m0, fit.m0_sd, fit.valid
     notes = []
     times = sorted({te for scan in series.scans for te in scan.echo_times[:1]})
     at_zero = np.zeros(mask.shape, bool) if series.joint is None else series.joint.valid  # else it is the first echo
-    if series.r2star is not None and times:
-        rate = series.r2star
+    rate = series.r2star
+    if rate is not None and times:
         grown, grown_sd = without_decay(m0, m0_sd, rate.values.clip(min=0), rate.sd, times)
         m0, m0_sd = np.where(at_zero, m0, grown), np.where(at_zero, m0_sd, grown_sd)
         valid = valid & (at_zero | rate.valid)
@@ -35,7 +39,13 @@ def proton_map(session, series, fit, b1, settings):
     if pair is None and settings.pd.receive in ("auto", "body-head"):
         pair = reference_pair(session, series.place, settings)
     receive, sources = receive_profile(pair, session, series.place, m0, fit.r1, valid, lesions, settings)
-    result = proton_density(m0, m0_sd, receive, fit.r1, valid, mask, geometry, settings.pd, lesions=lesions)
+    fluid = None
+    if settings.pd.calibration == "csf":
+        fluid, found = _fluid(series, fit, m0, valid, b1, r2, settings)
+        notes += found
+    result = proton_density(
+        m0, m0_sd, receive, fit.r1, valid, mask, geometry, settings.pd, fluid=fluid, lesions=lesions
+    )
     method = RECEIVE_METHODS[receive.method]
     notes += [f"PD: {note}" for note in (*receive.notes, result.sentence, *result.notes)]
     return QuantitativeMap(
@@ -51,3 +61,25 @@ def proton_map(session, series, fit, b1, settings):
         parameters=series.parameters(b1) | {"PDCalibration": result.calibration},
         sources=series.sources + b1.sources + sources,
     ), notes
+
+
+def _fluid(series, fit, m0, valid, b1, r2, settings):
+    """Fluid with M0 fitted to mean signals, or None, and notes; `m0` is that of `fit` without decay."""
+    place = series.place
+    region = pure_fluid(fit.r1, fit.sd, valid & fit.valid, place.mask, place.geometry, settings.pd) & series.fitted
+    if np.count_nonzero(region) < FEWEST:
+        return Fluid(region, m0, 0.0), []
+    known = region & valid & fit.valid
+    rate, grown = float(np.median(r2[known])), np.float32(np.median(m0[known] / fit.m0[known]))
+    pure, grain = series.mean_fit(region, b1, rate, settings)
+    region = pure.valid
+    if series.spoiling is None or not settings.r1.spoiling_correction:
+        return Fluid(region, grown * pure.m0, grain), []
+    other = series.mean_fit(region, b1, rate + _R2_STEP, settings)[0]
+    both = region & other.valid
+    change = float(np.median(pure.m0[both] / other.m0[both])) - 1 if both.any() else 0.0
+    note = (
+        f"PD: its scale hangs on R2 of fluid by the spoiling of the series: {rate:.2f} 1/s was taken, and "
+        f"{_R2_STEP:g} 1/s more would change PD by {100 * change:+.1f} %."
+    )
+    return Fluid(region, grown * pure.m0, grain), [note] if abs(change) > _TELLING else []

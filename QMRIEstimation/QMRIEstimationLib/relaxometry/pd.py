@@ -9,9 +9,9 @@ from ..errors import InputError
 from ..geometry import check_same_shape
 from ..parameters import Options, choice, param
 from .b1_free import white_matter_peak
+from .fluid import FEWEST
 
 LARGEST = 200.0  # p.u.; above is no tissue but noise or inflow
-_FEWEST = 30  # voxels for a calibration
 _WHITE_BAND = 0.15  # relative distance from the peak of R1 that still is white matter, where no labels are given
 _MAD = 1.4826  # robust SD over the median absolute deviation
 _MEDIAN = 1.2533  # SD of a median over that of a mean
@@ -79,7 +79,7 @@ def without_decay(m0, m0_sd, r2star, r2star_sd, echo_times):
 
 
 def proton_density(
-    m0, m0_sd, receive, r1, valid, mask, geometry, options=PdOptions(), csf=None, white=None, lesions=None
+    m0, m0_sd, receive, r1, valid, mask, geometry, options=PdOptions(), fluid=None, white=None, lesions=None
 ):  # fmt: skip
     """Proton density from M0 at echo time 0 over the receive field, scaled to fluid or to white matter.
 
@@ -89,7 +89,8 @@ def proton_density(
     Args:
         m0, m0_sd: float32 [k, j, i], any unit. receive: receive_field.ReceiveField. r1: float32, 1/s.
         valid: bool, where m0 and r1 were fitted. mask: bool, the brain with its fluid. geometry: voxel size, mm.
-        csf, white: bool, labels of fluid and white matter; None to tell them by R1.
+        fluid: fluid.Fluid, or None where there is none.
+        white: bool, labels of white matter; None to tell it by R1.
         lesions: bool or integer, 0 elsewhere; None when unknown.
     Returns:
         PdFit; the SD holds the noise of M0, the uncertainty of the receive field and of the scale.
@@ -100,36 +101,37 @@ def proton_density(
         Mezer A et al. 2013, Nat Med 19:1667-1672.
     """
     check_same_shape(
-        m0=m0, m0_sd=m0_sd, field=receive.field, r1=r1, valid=valid, mask=mask, csf=csf, white=white, lesions=lesions,
-        geometry=np.empty(geometry.shape, bool),
+        m0=m0, m0_sd=m0_sd, field=receive.field, r1=r1, valid=valid, mask=mask, white=white, lesions=lesions,
+        fluid=None if fluid is None else fluid.region, geometry=np.empty(geometry.shape, bool),
     )  # fmt: skip
     seen = mask & valid & receive.valid & (m0 > 0) & np.isfinite(m0) & (r1 > 0)
     relative = np.where(seen, m0, 0) / np.where(seen, receive.field, 1)
-    fluid = _pure_fluid(r1, seen, mask, geometry, options, csf)
     notes, calibration = [], options.calibration
-    if calibration == "csf" and np.count_nonzero(fluid) < _FEWEST:
+    pure = 0 if fluid is None else np.count_nonzero(fluid.region)
+    if calibration == "csf" and pure < FEWEST:
         calibration = "nawm"
         notes.append(
-            f"only {np.count_nonzero(fluid)} voxels of pure fluid were found, {_FEWEST} are needed; PD was scaled to "
+            f"only {pure} voxels of pure fluid were found, {FEWEST} are needed; PD was scaled to "
             "normal-appearing white matter instead, which hides changes of its own."
         )
     if calibration == "csf":
-        region, level, name = fluid, 100.0, "pure fluid"
+        region, level, name = fluid.region & receive.valid, 100.0, "pure fluid"
+        values, grain = fluid.m0[region] / receive.field[region], fluid.grain
     else:
         region, level = _normal_white(r1, seen, geometry, options, white, lesions), options.white_matter_pd
+        values, grain = relative[region], np.prod(geometry.effective_voxel_size)
         name = "normal-appearing white matter"
         if lesions is None:
             notes.append("lesions were not given, so the white matter that sets the scale of PD may hold some.")
     number = np.count_nonzero(region)
-    if number < _FEWEST:
+    if number < FEWEST:
         raise InputError(
-            f"PD cannot be scaled: {number} voxels of {name} were found, {_FEWEST} are needed; "
+            f"PD cannot be scaled: {number} voxels of {name} were found, {FEWEST} are needed; "
             "give tissue labels, or leave out PD with --maps."
         )
-    values = relative[region].astype(np.float64)
     scale = float(np.median(values))
     spread = _MAD * float(np.median(np.abs(values - scale))) / scale
-    independent = number * geometry.voxel_volume / np.prod(geometry.effective_voxel_size)
+    independent = number * geometry.voxel_volume / grain
     field_sd = float(np.median(receive.sd[region] / receive.field[region]))  # near enough for errors to be shared
     scale_sd = np.hypot(_MEDIAN * spread / np.sqrt(max(independent, 1)), field_sd)
     pd = (level / scale * relative).astype(np.float32)
@@ -148,18 +150,6 @@ def proton_density(
         sentence,
         tuple(notes),
     )
-
-
-def _pure_fluid(r1, seen, mask, geometry, options, csf):
-    """Voxels of fluid away from tissue: the ventricles and the widest cisterns."""
-    low, high = options.csf_r1_low, options.csf_r1_high
-    slow = seen & (r1 > low) & (r1 < high)
-    # a fluid space may have voxels beyond the range by noise, and not end where the fit failed
-    space = mask & ((r1 < 1.5 * high) | ~seen) if csf is None else csf & mask
-    depth = distance_transform_edt(space, sampling=geometry.voxel_size)
-    least = 1.01 * max(geometry.voxel_size)  # the outermost layer always holds some tissue
-    deep = slow & (depth > max(options.csf_depth, least))
-    return deep if np.count_nonzero(deep) >= _FEWEST else slow & (depth > least)
 
 
 def _normal_white(r1, seen, geometry, options, white, lesions):
