@@ -187,7 +187,7 @@ def test_structure_that_is_taken_off_is_noticed(rng):
     """Waves a little below the noise in all channels at once are averaged away with it."""
     wave = 2.0 * np.sin(np.arange(SHAPE[2]) * 1.0)
     magnitude = np.abs(30 + wave + rng.standard_normal((1, *SHAPE))).astype(np.float32)
-    options = DenoiseOptions("nonlocal-means", NonlocalOptions(strength=20.0))
+    options = DenoiseOptions("nonlocal-means", NonlocalOptions(patch=0.6, strength=20.0))
     assert denoise_images([(magnitude, None)], GRID, options).likeness > 0.05
 
 
@@ -307,15 +307,15 @@ def test_report_shows_what_was_taken_off_and_the_methods_name_it(denoised_and_no
 
 
 def test_sd_of_the_maps_falls_with_the_noise(denoised_and_not):
-    def median_sd(folder):
+    def least_sd(folder):
         anat = folder / "sub-01" / "anat"
         sd, valid = (
             nibabel.load(anat / f"sub-01_desc-{name}.nii.gz").get_fdata()
             for name in ("uncertainty_R2starmap", "R2star_mask")
         )
-        return np.median(sd[(valid > 0) & (sd > 0)])
+        return np.quantile(sd[(valid > 0) & (sd > 0)], 0.25)  # at an SNR of 100 no voxel near an edge has its like
 
-    assert median_sd(denoised_and_not[0]) < 0.8 * median_sd(denoised_and_not[1])
+    assert least_sd(denoised_and_not[0]) < 0.8 * least_sd(denoised_and_not[1])
 
 
 def session_of(magnitude, phase, geometry):

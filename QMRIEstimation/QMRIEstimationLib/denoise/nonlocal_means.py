@@ -19,11 +19,12 @@ class NonlocalOptions(Options):
 
     search: float = param(3.0, "mm", 0.5, 20.0, "distance along each axis within which like voxels are looked for")
     patch: float = param(
-        0.6,
+        1.5,
         "mm",
         0.0,
-        2.0,
-        "SD of the Gaussian weights in the patches that are compared; smaller gains more and may draw small lesions in",
+        5.0,
+        "SD of the Gaussian weights in the patches that are compared, for one channel; it falls with the cube root of "
+        "their number. Smaller gains more and may draw small lesions in",
     )
     strength: float = param(
         1.0, "", 0.1, 20.0, "SDs that noise gives the distance of like patches, beyond which a patch is another tissue"
@@ -35,7 +36,8 @@ def nonlocal_means(channels, squared, usable, geometry, options=NonlocalOptions(
 
     Patches of x and y have the distance D = mean over channels of sum_p g(p) (u(x + p) - u(y + p))^2 / 2, g Gaussian of
     sum 1, so that the voxel itself counts most and a lesion of a few voxels is told from what surrounds it. D is 1 for
-    like tissue and spreads by s = sqrt(2 sum(g^2) / channels). The weight is 1 up to D = 1 and falls as
+    like tissue and spreads by s = sqrt(2 sum(g^2) / channels). So that as many measurements tell tissues apart however
+    many channels there are, the volume of a patch goes with 1 / channels. The weight is 1 up to D = 1 and falls as
     (1 - ((D - 1) / (strength s))^2)^2 to 0. Because it follows from the statistics of the noise alone, there is nothing
     to tune to the image, and it stops at zero: other tissue has no part in the mean.
 
@@ -58,8 +60,8 @@ def nonlocal_means(channels, squared, usable, geometry, options=NonlocalOptions(
     """
     check_same_shape(channel=channels[0], usable=usable)
     search = _radii(options.search, geometry.voxel_size, usable.shape)
-    patch, shares = _patch(options.patch, geometry.voxel_size, usable.shape)
-    limit = np.float32(options.strength * np.sqrt(2 * np.sum(shares**2) / len(channels)))
+    patch = _patch(options.patch / len(channels) ** (1 / 3), geometry.voxel_size, usable.shape)
+    limit = np.float32(options.strength * np.sqrt(2 * _overlap(patch) / len(channels)))
     means = np.empty_like(channels)
     share = np.ones(usable.shape, np.float32)
     flags, inside = np.asarray(squared, np.uint8), usable.astype(np.float32)
@@ -68,25 +70,29 @@ def nonlocal_means(channels, squared, usable, geometry, options=NonlocalOptions(
     def tiles(first, last):
         for tile in range(first, last):
             k, j = (tile // rows) * _TILE[0], (tile % rows) * _TILE[1]
-            _tile(channels, flags, inside, search, (patch, shares), limit, (k, j), means, share)
+            _tile(channels, flags, inside, search, patch, limit, (k, j), means, share)
 
     in_pieces(tiles, planes * rows, 1, progress, cancelled, "denoising")
     return means, share
 
 
 def _radii(radius, voxel_size, shape):
-    """Voxels along [k, j, i] that a radius (mm) spans, none along an axis of one voxel."""
+    """Voxels along k, j and i that a radius (mm) spans, none along an axis of one voxel."""
     return tuple(min(round(radius / h), n - 1) for h, n in zip(voxel_size, shape, strict=True))
 
 
 def _patch(width, voxel_size, shape):
-    """Offsets [n, 3] along [k, j, i] of the voxels of a patch, and their Gaussian shares, float32 [n]."""
-    reach = _radii(_PATCH_REACH * width, voxel_size, shape)
-    offsets = np.stack(np.meshgrid(*[np.arange(-r, r + 1) for r in reach], indexing="ij"), axis=-1).reshape(-1, 3)
-    distance = np.linalg.norm(offsets * voxel_size, axis=1)
-    near = distance <= _PATCH_REACH * width
-    shares = np.exp(-0.5 * (distance[near] / max(width, 1e-6)) ** 2)
-    return offsets[near], (shares / shares.sum()).astype(np.float32)
+    """Shares along k, j and i, float32 of odd length, of a Gaussian of SD `width` (mm)."""
+    parts = []
+    for h, reach in zip(voxel_size, _radii(_PATCH_REACH * width, voxel_size, shape), strict=True):
+        share = np.exp(-0.5 * (np.arange(-reach, reach + 1) * h / max(width, 1e-6)) ** 2)
+        parts.append((share / share.sum()).astype(np.float32))
+    return tuple(parts)
+
+
+def _overlap(patch):
+    """Sum of the squared shares of a patch."""
+    return float(np.prod([np.sum(share.astype(np.float64) ** 2) for share in patch]))
 
 
 @kernel
@@ -98,32 +104,47 @@ def _tile(channels, squared, usable, search, patch, limit, start, means, share):
     total = np.zeros((count, k1 - k0, j1 - j0, width), np.float32)
     weights = np.zeros((k1 - k0, j1 - j0, width), np.float32)
     squares, slopes = np.zeros_like(weights), np.zeros_like(weights)
-    offsets, shares = patch
-    rk, rj, ri = offsets[:, 0].max(), offsets[:, 1].max(), offsets[:, 2].max()
-    # distances of the tile and of the patches' margin around it
-    field = np.empty((k1 - k0 + 2 * rk, j1 - j0 + 2 * rj, width + 2 * ri), np.float32)
+    over_k, over_j, over_i = patch
+    rk, rj, ri = over_k.size // 2, over_j.size // 2, over_i.size // 2
+    # distances of the tile and of the patches' margin around it, weighted over i and then over j
+    row = np.empty(width + 2 * ri, np.float32)
+    lines = np.empty((k1 - k0 + 2 * rk, j1 - j0 + 2 * rj, width), np.float32)
+    planes = np.empty((k1 - k0 + 2 * rk, j1 - j0, width), np.float32)
     weight, slope = np.empty(width, np.float32), np.empty(width, np.float32)
     for dk in range(-search[0], search[0] + 1):
         ka, kb = max(k0 - rk, 0, -dk), min(k1 + rk, depth, depth - dk)
         for dj in range(-search[1], search[1] + 1):
             ja, jb = max(j0 - rj, 0, -dj), min(j1 + rj, height, height - dj)
+            jt, je = max(j0, ja), min(j1, jb)  # rows of the tile
             for di in range(-search[2], search[2] + 1):
                 ia, ib = max(0, -di), min(width, width - di)
+                n = ib - ia
                 for k in range(ka, kb):
                     for j in range(ja, jb):
-                        _distances(channels, k, j, (dk, dj, di), ia, ib, ri, field[k - ka, j - ja])
-                around = field[: kb - ka, : jb - ja, : ib - ia + 2 * ri]
+                        _distances(channels, k, j, (dk, dj, di), ia, ib, ri, row)
+                        lines[k - ka, j - ja, :n] = 0
+                        for p in range(over_i.size):
+                            _add_share(over_i[p], row[p : p + n], lines[k - ka, j - ja])
+                    for j in range(jt, je):
+                        planes[k - ka, j - jt, :n] = 0
+                        for p in range(over_j.size):  # beyond the ends the last lines are repeated
+                            at = min(max(j - ja + p - rj, 0), jb - ja - 1)
+                            _add_share(over_j[p], lines[k - ka, at, :n], planes[k - ka, j - jt])
                 for k in range(max(k0, ka), min(k1, kb)):
-                    for j in range(max(j0, ja), min(j1, jb)):
-                        there = usable[k + dk, j + dj, ia + di : ib + di]
-                        _weights(around, (k - ka, j - ja, ri), patch, count, limit, there, weight[: ib - ia], slope)
+                    for j in range(jt, je):
+                        weight[:n] = 0
+                        for p in range(over_k.size):
+                            at = min(max(k - ka + p - rk, 0), kb - ka - 1)
+                            _add_share(over_k[p], planes[at, j - jt, :n], weight)
+                        _weights(weight[:n], count, limit, usable[k + dk, j + dj, ia + di : ib + di], slope)
                         place = k - k0, j - j0
-                        _add(weight[: ib - ia], weights[place][ia:ib], squares[place][ia:ib])
-                        _add_to(slope[: ib - ia], slopes[place][ia:ib])
+                        _add(weight[:n], weights[place][ia:ib], squares[place][ia:ib])
+                        _add_share(np.float32(1), slope[:n], slopes[place][ia:ib])
                         for c in range(count):
                             other = channels[c, k + dk, j + dj, ia + di : ib + di]
-                            _accumulate(weight[: ib - ia], other, squared[c], total[c, k - k0, j - j0, ia:ib])
-    slopes *= shares.max() / np.float32(count)
+                            _accumulate(weight[:n], other, squared[c], total[c, k - k0, j - j0, ia:ib])
+    own = over_k[rk] * over_j[rj] * over_i[ri]
+    slopes *= own / np.float32(count)
     _divide(channels, squared, usable, (k0, j0), total, (weights, squares, slopes), means, share)
 
 
@@ -147,19 +168,9 @@ def _distances(channels, k, j, shift, first, last, margin, row):
 
 
 @kernel
-def _weights(field, place, patch, count, limit, usable, weight, slope):
-    """Weights, and by how much they fall with D, along the line [k, j]; D is `field` weighted over the patch."""
-    offsets, shares = patch
-    one, inverse = np.float32(1), np.float32(1) / limit
-    k, j, margin = place
-    weight[:] = 0
-    for p in range(len(offsets)):  # beyond the ends the last voxels are repeated
-        at_k = min(max(k + offsets[p, 0], 0), field.shape[0] - 1)
-        at_j = min(max(j + offsets[p, 1], 0), field.shape[1] - 1)
-        part = field[at_k, at_j, margin + offsets[p, 2] : margin + offsets[p, 2] + weight.size]
-        for n in range(weight.size):
-            weight[n] += shares[p] * part[n]
-    scale = np.float32(0.5 / count)
+def _weights(weight, count, limit, usable, slope):
+    """Distances along a line, summed over the channels, into weights, and into by how much these fall with D."""
+    one, inverse, scale = np.float32(1), np.float32(1) / limit, np.float32(0.5 / count)
     for n in range(weight.size):
         excess = max(weight[n] * scale - one, np.float32(0)) * inverse
         rest = max(one - excess * excess, np.float32(0))
@@ -175,9 +186,9 @@ def _add(weight, total, squares):
 
 
 @kernel
-def _add_to(values, total):
+def _add_share(share, values, total):
     for n in range(values.size):
-        total[n] += values[n]
+        total[n] += share * values[n]
 
 
 @kernel
