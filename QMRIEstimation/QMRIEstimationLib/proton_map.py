@@ -47,7 +47,7 @@ def proton_map(session, series, fit, b1, r2, settings):
         m0, m0_sd, receive, fit.r1, valid, mask, geometry, settings.pd, fluid=fluid, lesions=lesions
     )
     method = RECEIVE_METHODS[receive.method]
-    notes += [f"PD: {note}" for note in (*receive.notes, result.sentence, *result.notes)]
+    notes += [*(f"PD: {note}" for note in (*receive.notes, *result.notes)), result.sentence]
     return QuantitativeMap(
         name="PD",
         values=result.pd,
