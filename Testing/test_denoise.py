@@ -1,6 +1,7 @@
 """Denoising: noise goes, means, edges and what is no noise stay; and what is known of the noise that is left."""
 
 import json
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -359,6 +360,25 @@ def test_interpolated_magnitudes_are_left_as_they_are_with_the_reason(rng):
     assert new.scans[0] is scan
     assert not removed
     assert notes[0].startswith("scan.nii.gz: not denoised, because it was interpolated")
+
+
+@pytest.mark.parametrize(
+    ("method", "coils", "complex_data", "said"),
+    [
+        ("rSOS", 1, False, True),
+        ("Sum of Squares", 1, False, True),
+        ("Adaptive Combine", 1, False, False),
+        ("rSOS", 16, False, False),
+        ("rSOS", 1, True, False),
+    ],
+)
+def test_sum_of_squares_in_the_header_is_noticed_until_the_coils_are_given(rng, method, coils, complex_data, said):
+    magnitude, phase = noisy_complex(rng, decay())
+    _, scan = session_of(magnitude, phase if complex_data else None, GRID)
+    scan = replace(scan, header={"CoilCombinationMethod": method, "NumberReceiveCoilActiveElements": 16})
+    options = replace(NONLOCAL, coils=coils)
+    _, _, notes = denoised(Session("01", scans=(scan,)), [scan], options, Steps(None, None, [STEP]))
+    assert any("denoise.coils" in note and "16" in note for note in notes) == said
 
 
 def test_phase_for_susceptibility_stays_as_measured(rng):

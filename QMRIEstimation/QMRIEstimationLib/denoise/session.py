@@ -19,6 +19,7 @@ from .images import LIKE_STRUCTURE, denoise_images
 
 ROLES = (Role.MULTI_ECHO_GRE, Role.SPOILED_GRE, Role.BSSFP, Role.SPIN_ECHO)
 STEP = "denoising"
+_SQUARES = ("sos", "squares")  # in CoilCombinationMethod: rSOS in BIDS, Sum of Squares from converters
 LEAST_SHARE = np.float32(0.01)  # of the noise that can be left, so that nothing is divided by 0
 
 
@@ -62,6 +63,7 @@ def denoised(session, scans, options, steps):
         except ValueError as error:
             notes.append(f"{name}: not denoised, because {str(error).partition(': ')[2].rstrip('.')}.")
             continue
+        notes += _squares_noticed(group, options)
         changed |= {id(scan): other for scan, other in zip(group, new, strict=True)}
         removed.append(off)
         if off.likeness > LIKE_STRUCTURE:
@@ -71,6 +73,22 @@ def denoised(session, scans, options, steps):
             )
     new = tuple(changed.get(id(scan), scan) for scan in session.scans)
     return replace(session, scans=new), removed, tuple(notes)
+
+
+def _squares_noticed(group, options):
+    """Sentences for magnitudes that the header calls a sum of squares over coils, while they are taken for one coil."""
+    notes = []
+    for scan in group:
+        how = str(scan.header.get("CoilCombinationMethod", ""))
+        alone = not scan.has_phase or scan.phase_problem
+        if alone and options.coils == 1 and any(word in how.lower() for word in _SQUARES):
+            count = scan.header.get("NumberReceiveCoilActiveElements")
+            said = f" ({count} by the header)" if count else ""
+            notes.append(
+                f"{scan.name}: by its header the coils were combined as '{how}', which lifts dark voxels more than the "
+                f"noise of one coil does; set denoise.coils to their number{said}."
+            )
+    return notes
 
 
 def _groups(scans):
