@@ -107,15 +107,15 @@ def proton_density(
     seen = mask & valid & receive.valid & (m0 > 0) & np.isfinite(m0) & (r1 > 0)
     relative = np.where(seen, m0, 0) / np.where(seen, receive.field, 1)
     notes, calibration = [], options.calibration
-    pure = 0 if fluid is None else np.count_nonzero(fluid.region)
-    if calibration == "csf" and pure < FEWEST:
+    pure = np.zeros_like(seen) if fluid is None else fluid.region & receive.valid
+    if calibration == "csf" and np.count_nonzero(pure) < FEWEST:
         calibration = "nawm"
         notes.append(
-            f"only {pure} voxels of pure fluid were found, {FEWEST} are needed; PD was scaled to "
+            f"only {np.count_nonzero(pure)} voxels of pure fluid were found, {FEWEST} are needed; PD was scaled to "
             "normal-appearing white matter instead, which hides changes of its own."
         )
     if calibration == "csf":
-        region, level, name = fluid.region & receive.valid, 100.0, "pure fluid"
+        region, level, name = pure, 100.0, "pure fluid"
         values, grain = fluid.m0[region] / receive.field[region], fluid.grain
     else:
         region, level = _normal_white(r1, seen, geometry, options, white, lesions), options.white_matter_pd
