@@ -183,11 +183,12 @@ class FlipSeries(Gathering):
         means, grain = fluid_mean(images, region, geometry)
         left = np.sqrt(np.prod(geometry.effective_voxel_size) / grain)
         typical = [float(np.median(s[region])) if np.ndim(s) else s for s in levels]
+        noise = np.stack([np.full(region.shape, left * s, np.float32) for s in typical])  # as volumes: Gaussian
         return fit_r1(
             means,
             self.flip_angles,
             [scan.repetition_time for scan in self.scans],
-            [left * s for s in typical],
+            noise,
             region,
             b1.b1,
             settings.r1,

@@ -64,7 +64,7 @@ def proton_map(session, series, fit, b1, r2, settings):
 
 
 def _fluid(series, fit, m0, valid, b1, r2, settings):
-    """Fluid with M0 fitted to mean signals, or None, and notes; `m0` is that of `fit` without decay."""
+    """Fluid with M0 fitted to mean signals, unless it is too small to be used, and notes; `m0`: of `fit`, no decay."""
     place = series.place
     region = pure_fluid(fit.r1, fit.sd, valid & fit.valid, place.mask, place.geometry, settings.pd) & series.fitted
     if np.count_nonzero(region) < FEWEST:

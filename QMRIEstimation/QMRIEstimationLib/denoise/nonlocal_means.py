@@ -169,7 +169,7 @@ def _distances(channels, k, j, shift, first, last, margin, row):
 
 @kernel
 def _weights(weight, count, limit, usable, slope):
-    """Distances along a line, summed over the channels, into weights, and into by how much these fall with D."""
+    """Turn the distances of a line, summed over the channels, into weights; `slope`: by how much these fall with D."""
     one, inverse, scale = np.float32(1), np.float32(1) / limit, np.float32(0.5 / count)
     for n in range(weight.size):
         excess = max(weight[n] * scale - one, np.float32(0)) * inverse

@@ -126,8 +126,7 @@ def proton_density(
     number = np.count_nonzero(region)
     if number < FEWEST:
         raise InputError(
-            f"PD cannot be scaled: {number} voxels of {name} were found, {FEWEST} are needed; "
-            "give tissue labels, or leave out PD with --maps."
+            f"PD cannot be scaled: {number} voxels of {name} were found, {FEWEST} are needed; leave out PD with --maps."
         )
     scale = float(np.median(values))
     spread = _MAD * float(np.median(np.abs(values - scale))) / scale
