@@ -57,12 +57,11 @@ def fft_floor(shape):
     return lambda: scipy.fft.rfftn(grid, workers=1)
 
 
-def stages(scan):
-    """Yield all stages on a benchmark_data.BenchmarkScan, in the order of the pipeline."""
+def voxel_stages(scan):
+    """Yield the stages that fit or denoise voxels of a benchmark_data.BenchmarkScan, in the order of the pipeline."""
     yield from _voxelwise(scan)
     yield from _denoising(scan)
     yield from _relaxation(scan.mask.shape)
-    yield from _field_work(scan)
 
 
 def _voxelwise(scan):
@@ -164,7 +163,8 @@ def _relaxation(size):
     yield Stage("R2 of magnitudes with SD", lambda: run(None, magnitude), voxels, COPIES, floor)
 
 
-def _field_work(scan):
+def field_stages(scan):
+    """Yield the stages from raw phase to susceptibility on a benchmark_data.BenchmarkScan, in their order."""
     from .mask import brain_mask
     from .qsm.field import field_map
     from .qsm.romeo import romeo, romeo_echoes
