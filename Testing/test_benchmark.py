@@ -68,6 +68,25 @@ def test_peer_that_is_installed_has_a_time(table):
     assert peers["scipy curve_fit"].voxels > 0
 
 
+@pytest.mark.slow
+def test_denoised_echoes_are_compared_with_the_truth(table):
+    rows, text = table
+    errors = {row.name: row.error for row in rows if row.error is not None}
+    assert set(errors) == {"denoising, nonlocal-means", "denoising, mp-pca"}
+    assert all(0 < error < 1 for error in errors.values())  # noise SDs: 1 is what was there
+    assert "error" in text.splitlines()[1]
+
+
+def test_error_of_another_program_stands_beside_ours(scan):
+    def prepared(data):
+        return lambda: np.zeros(10), 10
+
+    peer = Peer("theirs", "their-package", prepared, lambda result, data: result.sum() + 0.25)
+    found, text = measured_with(scan, peer)
+    assert found.error == 0.25
+    assert text.endswith("0.25")
+
+
 def measured_with(scan, peer):
     stage = Stage("nothing", lambda: np.zeros(10), 10, COPIES, lambda: np.zeros(10), (peer,))
     row = benchmark._measure(stage, scan, 3)

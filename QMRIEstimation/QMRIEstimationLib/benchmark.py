@@ -37,11 +37,12 @@ class PeerTiming:
     voxels: int
     timing: Timing | None
     note: str = ""
+    error: float | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """One stage as measured. `floors` is the median time in units of the floor's median."""
+    """One stage as measured. `floors`: median time in units of the floor's median. `error`: None where not known."""
 
     name: str
     voxels: int
@@ -50,6 +51,7 @@ class Row:
     unit: str
     floors: float
     peers: tuple
+    error: float | None = None
 
     @property
     def microseconds(self):
@@ -89,12 +91,14 @@ def run_benchmark(size=None, quick=False, stream=None, more=()):
 
 def _measure(stage, scan, repeats):
     """One stage, its floor and its peers."""
-    stage.run()  # compiles
+    result = stage.run()  # compiles
+    error = stage.error(result) if stage.error else None
+    del result
     peak = _peak_bytes(stage.run)
     floor = _time(stage.floor, MOST_REPEATS)
     timing = _time(stage.run, repeats)
     beside = tuple(_measure_peer(peer, stage.data or scan) for peer in stage.peers)
-    return Row(stage.name, stage.voxels, timing, peak, stage.unit, timing.median / floor.median, beside)
+    return Row(stage.name, stage.voxels, timing, peak, stage.unit, timing.median / floor.median, beside, error)
 
 
 def _measure_peer(peer, scan):
@@ -103,11 +107,12 @@ def _measure_peer(peer, scan):
     except ImportError:
         return PeerTiming(peer.name, 0, None, f"not installed (pip install {peer.package})")
     try:
-        run()  # compiles, where it does
+        result = run()  # compiles, where it does
+        error = peer.error(result, scan) if peer.error else None
         timing = _time(run, LEAST_REPEATS)
     except Exception as error:  # other people's code may raise anything; the table goes on
         return PeerTiming(peer.name, voxels, None, f"failed: {type(error).__name__}: {error}")
-    return PeerTiming(peer.name, voxels, timing)
+    return PeerTiming(peer.name, voxels, timing, error=error)
 
 
 def _time(run, repeats):
@@ -141,8 +146,8 @@ def _heading(scan):
     size = " x ".join(str(n) for n in scan.mask.shape)
     echoes = len(scan.echo_times)
     title = f"synthetic multi-echo GRE, {size} voxels ({scan.mask.size}), {echoes} echoes, SNR 60 at echo time 0"
-    columns = f"{'stage':32}{'CPU s':>10}{'spread':>18}{'us/voxel':>10}{'floors':>16}{'memory MiB':>12}{'ratio':>9}"
-    return f"{title}\n{columns}"
+    columns = f"{'stage':32}{'CPU s':>10}{'spread':>18}{'us/voxel':>10}{'floors':>16}"
+    return f"{title}\n{columns}{'memory MiB':>12}{'ratio':>9}{'error':>8}"
 
 
 def _lines(row):
@@ -150,6 +155,7 @@ def _lines(row):
     lines = [
         f"{row.name:32}{t.median:10.3f}{t.least:10.3f}-{t.most:<7.3f}{row.microseconds:10.3f}"
         f"{row.floors:9.1f} {row.unit:6}{row.peak_bytes / MEBIBYTE:12.0f}"
+        + ("" if row.error is None else f"{row.error:17.2f}")
     ]
     for peer in row.peers:
         if peer.timing is None:
@@ -159,7 +165,7 @@ def _lines(row):
         each = 1e6 * p.median / peer.voxels
         lines.append(
             f"  {peer.name:30}{p.median:10.3f}{p.least:10.3f}-{p.most:<7.3f}{each:10.3f}{'':28}"
-            f"{each / row.microseconds:9.1f}"
+            f"{each / row.microseconds:9.1f}" + ("" if peer.error is None else f"{peer.error:8.2f}")
         )
     return "\n".join(lines)
 
@@ -170,5 +176,6 @@ def _legend():
         "Memory: peak of the arrays beside the input.\n"
         "copy: reading all input and writing all output bytes, SD included, into a fresh array, numpy, one core.\n"
         "FFT: one float32 real FFT of the same padded grid, one core.\n"
-        "Indented: other programs in the same run, slow ones on some voxels; ratio: their time of a voxel over ours."
+        "Indented: other programs in the same run, slow ones on some voxels; ratio: their time of a voxel over ours.\n"
+        "error: of denoised first echoes of a digital patient, root mean square over the brain, in noise SDs."
     )

@@ -1,6 +1,8 @@
 """The synthetic scan that `slicer-qmri benchmark` works on: only its size and its kind of numbers matter."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -15,6 +17,8 @@ SEED = 20261123
 FLIP_ANGLES, FLIP_TR, SPOILING_INCREMENT = np.deg2rad([3, 8, 18]), 0.015, np.deg2rad(50)
 BSSFP_FLIP_ANGLES, PHASE_CYCLES, BSSFP_TR = np.deg2rad([12, 35]), np.deg2rad([0, 90, 180, 270]), 0.006
 M0 = 5000.0
+DENOISED_SNR = 25.0  # the median of the brain at the first echo, of the scan that denoising works on
+DENOISED_SLICES = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +143,47 @@ def relaxation_scan(size):
         bssfp[n], phase[n] = np.abs(image), np.angle(image)
     small = np.full(size, 0.02, np.float32)
     return RelaxationScan(spoiled, bssfp, phase, sd, b1, small, r1, small, r2, np.ones(size, bool))
+
+
+@dataclass(frozen=True, eq=False)
+class DenoisingScan:
+    """Middle slices of a digital patient's multi-echo GRE; float32 [e, k, j, i].
+
+    Attributes:
+        magnitude, phase: with noise of SD `noise_sd`. true: magnitude without. mask: bool [k, j, i], the brain.
+    """
+
+    magnitude: np.ndarray
+    phase: np.ndarray
+    true: np.ndarray
+    noise_sd: float
+    mask: np.ndarray
+    geometry: Geometry
+
+    def error(self, image):
+        """Root mean square error of the first magnitude over the brain, in noise SDs."""
+        off = (image - self.true[0])[self.mask]
+        return float(np.sqrt(np.mean(np.square(off, dtype=np.float64)))) / self.noise_sd
+
+
+def denoising_scan(size):
+    """DenoisingScan on a grid of `size` [k, j, i] voxels of 1 mm."""
+    from .acquisition import Role
+    from .io.bids import read_session
+    from .phantom.options import PatientOptions
+    from .phantom.simulate import simulate
+
+    with TemporaryDirectory() as folder:
+        raw = Path(folder) / "raw"
+        simulate(raw, seed=SEED, size=size[::-1], options=PatientOptions(snr=1000.0))  # as good as no noise
+        session = read_session(raw, "01")
+        scan = session.of(Role.MULTI_ECHO_GRE)[0]
+        (true, angle), mask = scan.read(), session.brain_mask()[0] > 0
+    noise_sd = float(np.median(true[0][mask])) / DENOISED_SNR
+    rng = np.random.default_rng(SEED)
+    signal = true * np.exp(1j * angle) + _complex_noise(rng, noise_sd, true.shape)
+    magnitude, phase = (part.astype(np.float32) for part in (np.abs(signal), np.angle(signal)))
+    return DenoisingScan(magnitude, phase, true, noise_sd, mask, scan.geometry)
 
 
 def _complex_noise(rng, sd, size):

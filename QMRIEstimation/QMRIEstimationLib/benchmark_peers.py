@@ -17,11 +17,13 @@ class Peer:
         name: what is called. package: what pip installs.
         prepare: function of the scan returning (function to time, voxels it works on); raises ImportError when the
             package is not there. Putting the data in the peer's layout is not timed.
+        error: as that of the stage, a function of the result and the scan.
     """
 
     name: str
     package: str
     prepare: object
+    error: object = None
 
 
 def _sample(scan):
@@ -61,7 +63,7 @@ def _tedana_loglinear(scan):
 def _dipy_nlmeans(scan):
     from dipy.denoise.nlmeans import nlmeans
 
-    image = scan.magnitude[0, : min(32, len(scan.mask))].astype(float)  # one channel at a time
+    image = scan.magnitude[0].astype(float)  # one channel at a time
     settings = {"sigma": scan.noise_sd, "patch_radius": 1, "block_radius": 2, "rician": True, "num_threads": 1}
     return lambda: nlmeans(image, **settings), image.size
 
@@ -69,9 +71,8 @@ def _dipy_nlmeans(scan):
 def _dipy_mppca(scan):
     from dipy.denoise.localpca import mppca
 
-    block = tuple(slice(0, n) for n in (16, 32, 32))
-    images = np.moveaxis(scan.magnitude[(slice(None), *block)], 0, -1).astype(float)
-    return lambda: mppca(images, patch_radius=2), images.size
+    images = np.moveaxis(scan.magnitude, 0, -1).astype(float)
+    return lambda: mppca(images, mask=scan.mask, patch_radius=2), scan.mask.sum() * len(scan.magnitude)
 
 
 def _flip_sample(scan):
@@ -163,8 +164,8 @@ def _qmrpy_l2(scan):
 
 NLLS_PEERS = Peer("scipy curve_fit", "scipy", _scipy_curve_fit), Peer("qmrpy T2StarMonoR2", "qmrpy", _qmrpy_r2star)
 LOG_LINEAR_PEERS = (Peer("tedana fit_loglinear", "tedana", _tedana_loglinear),)
-NONLOCAL_PEERS = (Peer("dipy nlmeans", "dipy", _dipy_nlmeans),)
-MPPCA_PEERS = (Peer("dipy mppca", "dipy", _dipy_mppca),)
+NONLOCAL_PEERS = (Peer("dipy nlmeans", "dipy", _dipy_nlmeans, lambda image, scan: scan.error(image)),)
+MPPCA_PEERS = (Peer("dipy mppca", "dipy", _dipy_mppca, lambda images, scan: scan.error(images[..., 0])),)
 R1_LINEAR_PEERS = Peer("sepal VFALinear", "sepal", _sepal_t1("VFALinear")), Peer("qmrpy T1VFA", "qmrpy", _qmrpy_t1)
 R1_NLLS_PEERS = (
     Peer("sepal VFANonLinear", "sepal", _sepal_t1("VFANonLinear")),

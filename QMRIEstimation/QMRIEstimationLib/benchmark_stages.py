@@ -6,11 +6,10 @@ import numpy as np
 import scipy.fft
 
 from . import benchmark_peers as peers
-from .benchmark_data import FIELD_STRENGTH
+from .benchmark_data import DENOISED_SLICES, FIELD_STRENGTH, denoising_scan
 from .fft import padded_shape
 
 COPIES, FFTS = "copies", "FFTs"
-DENOISED_SLICES = 16
 BRAIN_SHARE = 0.34  # of the voxels of a head scan, those of the brain: 1.5 of 4.4 million
 
 
@@ -23,6 +22,7 @@ class Stage:
         voxels: it works on. unit: "copies" for voxelwise work, "FFTs" for work on a field.
         floor: function without arguments to time as that unit.
         peers: programs that do the same on `data`, what they are given.
+        error: function of the result that tells how far it is from the truth, where that is known.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Stage:
     floor: object
     peers: tuple = ()
     data: object = None
+    error: object = None
 
 
 def copy_floor(inputs, outputs):
@@ -60,7 +61,7 @@ def fft_floor(shape):
 def voxel_stages(scan):
     """Yield the stages that fit or denoise voxels of a benchmark_data.BenchmarkScan, in the order of the pipeline."""
     yield from _voxelwise(scan)
-    yield from _denoising(scan)
+    yield from _denoising(scan.mask.shape)
     yield from _relaxation(scan.mask.shape)
 
 
@@ -91,27 +92,28 @@ def _voxelwise(scan):
     yield Stage("R2* nlls, field gradients", corrected, voxels, COPIES, floor)
 
 
-def _denoising(scan):
-    """On some slices of the six complex echoes; `voxels` counts every channel."""
-    from .denoise.images import METHODS
+def _denoising(size):
+    """On some slices of six complex echoes; `voxels` counts every channel."""
+    from .denoise.images import METHODS, DenoiseOptions, denoise_images
     from .denoise.noise_map import noise_map
 
-    slices = slice(0, DENOISED_SLICES)
-    level = np.float32(scan.noise_sd)
-    parts = [part(scan.phase[:, slices]) * scan.magnitude[:, slices] / level for part in (np.cos, np.sin)]
+    scan = denoising_scan((min(DENOISED_SLICES, size[0]), *size[1:]))
+    parts = [part(scan.phase) * scan.magnitude for part in (np.cos, np.sin)]
     channels = np.concatenate(parts).astype(np.float32)
-    usable, squared = np.ones(channels.shape[1:], bool), np.zeros(len(channels), bool)
-    floor = copy_floor((channels, usable), (channels, channels[0]))
+    floor = copy_floor((channels,), (channels, channels[0]))
     yield Stage(
         "noise map", lambda: noise_map(channels, scan.geometry), channels.size, COPIES, copy_floor((channels,), ())
     )
     beside = {"nonlocal-means": peers.NONLOCAL_PEERS, "mp-pca": peers.MPPCA_PEERS}
-    for name, method in METHODS.items():
+    for name in METHODS:
 
-        def run(method=method):
-            return method.function(channels, squared, usable, scan.geometry)
+        def run(options=DenoiseOptions(method=name)):
+            return denoise_images([(scan.magnitude, scan.phase)], scan.geometry, options)
 
-        yield Stage(f"denoising, {name}", run, channels.size, COPIES, floor, beside[name])
+        def error(found):
+            return scan.error(found.images[0][0][0])
+
+        yield Stage(f"denoising, {name}", run, channels.size, COPIES, floor, beside[name], scan, error)
 
 
 def _relaxation(size):
