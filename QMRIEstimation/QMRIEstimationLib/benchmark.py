@@ -8,7 +8,7 @@ from itertools import chain
 
 import numpy as np
 
-from .benchmark_data import ALL_ECHOES, benchmark_scan
+from .benchmark_data import ALL_ECHOES, DENOISED_SLICES, DENOISED_SNR, SNR, benchmark_scan
 from .benchmark_stages import field_stages, voxel_stages
 
 FULL_SIZE = (144, 192, 160)  # a head at 1 mm
@@ -110,8 +110,8 @@ def _measure_peer(peer, scan):
         result = run()  # compiles, where it does
         error = peer.error(result, scan) if peer.error else None
         timing = _time(run, LEAST_REPEATS)
-    except Exception as error:  # other people's code may raise anything; the table goes on
-        return PeerTiming(peer.name, voxels, None, f"failed: {type(error).__name__}: {error}")
+    except Exception as failure:  # other people's code may raise anything; the table goes on
+        return PeerTiming(peer.name, voxels, None, f"failed: {type(failure).__name__}: {failure}")
     return PeerTiming(peer.name, voxels, timing, error=error)
 
 
@@ -145,7 +145,7 @@ def _peak_bytes(run):
 def _heading(scan):
     size = " x ".join(str(n) for n in scan.mask.shape)
     echoes = len(scan.echo_times)
-    title = f"synthetic multi-echo GRE, {size} voxels ({scan.mask.size}), {echoes} echoes, SNR 60 at echo time 0"
+    title = f"synthetic multi-echo GRE, {size} voxels ({scan.mask.size}), {echoes} echoes, SNR {SNR:g} at echo time 0"
     columns = f"{'stage':32}{'CPU s':>10}{'spread':>18}{'us/voxel':>10}{'floors':>16}"
     return f"{title}\n{columns}{'memory MiB':>12}{'ratio':>9}{'error':>8}"
 
@@ -177,5 +177,6 @@ def _legend():
         "copy: reading all input and writing all output bytes, SD included, into a fresh array, numpy, one core.\n"
         "FFT: one float32 real FFT of the same padded grid, one core.\n"
         "Indented: other programs in the same run, slow ones on some voxels; ratio: their time of a voxel over ours.\n"
-        "error: of denoised first echoes of a digital patient, root mean square over the brain, in noise SDs."
+        f"Denoising: {DENOISED_SLICES} slices of a digital patient or fewer, complex echoes, SNR {DENOISED_SNR:g}; "
+        "error: of the first echo,\nroot mean square over the brain, in noise SDs."
     )

@@ -1,4 +1,4 @@
-"""The synthetic scan that `slicer-qmri benchmark` works on: only its size and its kind of numbers matter."""
+"""What `slicer-qmri benchmark` works on: scans of which size and kind of numbers matter, and a patient to denoise."""
 
 from dataclasses import dataclass
 from pathlib import Path
