@@ -156,7 +156,8 @@ def field_map(
             slope, residual = fit_field(echoes - offset, weights, times, options.fit)
             expected = noise_sd * np.sqrt((kept - 1) / weights.sum(axis=0))
     if len(times) > 1 and options.fit != WEIGHTED_MEAN:
-        slope = slope + uneven_decay(slope, signal, weights, times, inner, geometry.voxel_size)
+        rest = echoes - offset - slope * times[:, None].astype(np.float32)
+        slope = slope + uneven_decay(rest, slope, signal, weights, times, inner, geometry.voxel_size, noise_sd)
     notes += _left_out(mask, usable) + doubts
     return FieldMap(
         total_field=_placed(slope / TURN, usable),

@@ -35,7 +35,7 @@ class TvOptions(Options):
         "may have left; 0: none, 1: usual, takes half as long again",
     )
     padding: float = param(0.15, "", 0.0, 2.0, "share by which the grid is larger than the brain")
-    tolerance: float = param(1.5e-2, "", 1e-5, 0.5, "relative change of chi in one iteration at which it stops")
+    tolerance: float = param(1.8e-2, "", 1e-5, 0.5, "relative change of chi in one iteration at which it stops")
     iterations: int = param(60, "", 1, 2000, "iterations after which it stops in any case")
 
 
