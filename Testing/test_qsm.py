@@ -15,7 +15,7 @@ from QMRIEstimationLib.qsm.field import FieldMap
 from QMRIEstimationLib.qsm.inversion import InversionOptions
 from QMRIEstimationLib.qsm.polarity import PolarityOptions, anatomy_strength, decide
 from QMRIEstimationLib.qsm.reference import ReferenceOptions, reference_to
-from QMRIEstimationLib.qsm.reliable import ReliabilityOptions, without_weak_surface
+from QMRIEstimationLib.qsm.reliable import ReliabilityOptions, mixed_surface, without_weak_surface
 from QMRIEstimationLib.qsm.spheres import sphere_mean
 from QMRIEstimationLib.qsm.ventricles import ventricles
 from QMRIEstimationLib.qsm.vsharp import VsharpOptions, vsharp
@@ -456,10 +456,34 @@ def test_options_out_of_range_are_refused():
         VsharpOptions(max_radius=0.0)
 
 
-def test_outermost_voxels_are_left_out_whatever_the_method(iron_head):
+def test_outermost_voxels_that_hold_what_lies_beyond_are_left_out(iron_head):
     geometry, mask, _, _, field, magnitude, _ = iron_head
     options = QsmOptions(inversion=InversionOptions(method="tikhonov"))
-    result = susceptibility(field, magnitude, mask, geometry, 3.0, options)
-    np.testing.assert_array_equal(result.valid, ndimage.binary_erosion(mask))
+    inner = ndimage.binary_erosion(mask)
+    right = np.arange(mask.shape[2]) >= mask.shape[2] // 2
+    partly = mask & ~inner & right  # half of their signal is of bone
+    result = susceptibility(field, np.where(partly, 0.5, magnitude), mask, geometry, 3.0, options)
+    np.testing.assert_array_equal(result.valid[..., right], inner[..., right])
+    assert result.valid[..., ~right].sum() > 0.95 * mask[..., ~right].sum()
     assert not result.chi[~result.valid].any() and not result.sd[~result.valid].any()
     assert result.chi[result.valid].mean() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("signal", [0.85, 1.15])
+def test_a_surface_of_other_signal_is_mixed_and_one_of_the_same_is_not(signal, rng):
+    mask = np.zeros((14, 15, 16), bool)
+    mask[2:, 3:12, 4:13] = True  # the last slice is brain as well
+    image = (1 + 0.01 * rng.normal(size=mask.shape)).astype(np.float32)
+    inner = ndimage.binary_erosion(mask)
+    surface = mask & ~inner
+    corners = surface & ~ndimage.binary_dilation(inner)
+    np.testing.assert_array_equal(mixed_surface(mask, image), corners)  # with nothing further in to compare with
+    np.testing.assert_array_equal(mixed_surface(mask, np.where(surface, signal, image)), surface)
+
+
+def test_a_mask_of_one_layer_is_mixed_throughout():
+    thin = np.zeros((5, 6, 7), bool)
+    thin[2] = True
+    np.testing.assert_array_equal(mixed_surface(thin, np.ones(thin.shape, np.float32)), thin)
+    nothing = np.zeros((3, 3, 3), bool)
+    assert not mixed_surface(nothing, np.ones((3, 3, 3), np.float32)).any()

@@ -17,6 +17,7 @@ from .inversion import INVERSION_METHODS, InversionOptions, invert
 from .polarity import PolarityOptions, anatomy_strength, decide
 from .quality import QualityOptions
 from .reference import ReferenceOptions, reference_to
+from .reliable import mixed_surface
 from .separation import SeparationOptions
 from .spheres import depth_in
 from .streaks import streak_index
@@ -208,7 +209,7 @@ def _one_pass(field, local_field, magnitude, mask, geometry, per_ppm, options, f
         there = mask & known & (local_field != 0)
         background = LocalField(np.where(there, local_field, 0).astype(np.float32), there)
     local, inside = background.field, background.valid
-    kept = inside & ndimage.binary_erosion(mask)  # the outermost voxels take the sources of what lies beyond
+    kept = inside & ~mixed_surface(mask, magnitude[0])  # they take the sources of what lies beyond
     if not kept.any():
         return _Pass(local, local, local, local, kept)
     check_cancelled(cancelled)
