@@ -63,13 +63,10 @@ def _told_by_neighbours(slope, own_decay, usable, voxel_size):
     Returns:
         Covariance; product of the standard deviations, rad/s^2; variance of w with the background, rad^2/s^2.
     """
-    field, decay = (np.zeros(usable.shape, np.float32) for _ in range(2))
+    field, tissue, decay = (np.zeros(usable.shape, np.float32) for _ in range(3))
     field[usable], decay[usable] = slope, own_decay
+    tissue[usable] = slope - _mean_around(slope, np.ones_like(slope), usable, voxel_size, _REACH)[0]
     there = usable.astype(np.float32)
-    width = _width(_REACH, voxel_size)
-    share = uniform_filter(there, width, mode="constant")
-    slow = uniform_filter(field, width, mode="constant") / np.maximum(share, _NOTHING)
-    tissue = np.where(usable, field - slow, 0)
     found = np.zeros((3, *usable.shape), np.float32)
 
     def planes(first, last):
