@@ -129,6 +129,16 @@ def test_magnitudes_lose_the_floor_of_the_noise(rng):
     )  # the SD of the noise is known to 3 %
 
 
+def test_what_is_left_of_the_noise_lifts_magnitudes_as_measured_noise_does(rng):
+    """The fits take a floor off all magnitudes: one that found nothing like it must come back as it was."""
+    noise = rng.standard_normal((2, 8, *SHAPE))
+    magnitude = np.hypot(2 + noise[0], noise[1]).astype(np.float32)
+    alone = DenoiseOptions(method="nonlocal-means", nonlocal_means=NonlocalOptions(search=0.5))
+    found = denoise_images([(magnitude, None)], GRID, alone)
+    assert found.levels[0] == pytest.approx(found.before[0])
+    assert found.images[0][0] == pytest.approx(magnitude, rel=1e-3)
+
+
 @pytest.mark.parametrize("snr", [3, 10])
 def test_sum_of_squares_of_many_coils(rng, snr):
     """Non-central chi: the mean of the squares stands 2 n above the signal's, and the noise map knows the spread."""

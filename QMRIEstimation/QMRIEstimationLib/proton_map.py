@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .flip_series import WATER_R2
 from .maps import QuantitativeMap
 from .receive import receive_profile, reference_pair
 from .relaxometry.fluid import FEWEST, Fluid, pure_fluid
@@ -10,12 +11,12 @@ from .relaxometry.r1 import R1_METHODS
 from .relaxometry.receive_field import RECEIVE_METHODS
 from .resample import nearest_on_grid
 
-_R2_STEP = 0.1  # 1/s, by which R2 of fluid is uncertain where it was not measured
+_R2_STEP = 0.1  # 1/s, by which R2 of fluid is uncertain: T2 of 1.7 to 2.4 s, and diffusion in the spoilers
 _TELLING = 0.005  # change of PD by it that is worth a sentence
 
 
-def proton_map(session, series, fit, b1, r2, settings):
-    """QuantitativeMap of proton density on the grid of a FlipSeries, and notes; `r2` is what its R1 was fitted with."""
+def proton_map(session, series, fit, b1, settings):
+    """QuantitativeMap of proton density on the grid of a FlipSeries with its R1Fit `fit`, and notes."""
     geometry, mask = series.place.geometry, series.place.mask
     m0, m0_sd, valid = fit.m0, fit.m0_sd, fit.valid
     notes = []
@@ -41,7 +42,7 @@ def proton_map(session, series, fit, b1, r2, settings):
     receive, sources = receive_profile(pair, session, series.place, m0, fit.r1, valid, lesions, settings)
     fluid = None
     if settings.pd.calibration == "csf":
-        fluid, found = _fluid(series, fit, m0, valid, b1, r2, settings)
+        fluid, found = _fluid(series, fit, m0, valid, b1, settings)
         notes += found
     result = proton_density(
         m0, m0_sd, receive, fit.r1, valid, mask, geometry, settings.pd, fluid=fluid, lesions=lesions
@@ -63,23 +64,27 @@ def proton_map(session, series, fit, b1, r2, settings):
     ), notes
 
 
-def _fluid(series, fit, m0, valid, b1, r2, settings):
-    """Fluid with M0 fitted to mean signals, unless it is too small to be used, and notes; `m0`: of `fit`, no decay."""
+def _fluid(series, fit, m0, valid, b1, settings):
+    """Fluid with M0 fitted to mean signals, unless it is too small to be used, and notes; `m0`: of `fit`, no decay.
+
+    R2 of fluid is taken as known. bSSFP gives it in proportion to R1, which the spoiling moves in proportion to the R2
+    that is taken: what is measured so is the guess again, with noise that moves the scale by 1 % at an SNR of 25.
+    """
     place = series.place
     region = pure_fluid(fit.r1, fit.sd, valid & fit.valid, place.mask, place.geometry, settings.pd) & series.fitted
     if np.count_nonzero(region) < FEWEST:
         return Fluid(region, m0, 0.0), []
     known = region & valid & fit.valid
-    rate, grown = float(np.median(r2[known])), np.float32(np.median(m0[known] / fit.m0[known]))
-    pure, grain = series.mean_fit(region, b1, rate, settings)
+    grown = np.float32(np.median(m0[known] / fit.m0[known]))
+    pure, grain = series.mean_fit(region, b1, WATER_R2, settings)
     region = pure.valid
     if series.spoiling is None or not settings.r1.spoiling_correction:
         return Fluid(region, grown * pure.m0, grain), []
-    other = series.mean_fit(region, b1, rate + _R2_STEP, settings)[0]
+    other = series.mean_fit(region, b1, WATER_R2 + _R2_STEP, settings)[0]
     both = region & other.valid
     change = float(np.median(pure.m0[both] / other.m0[both])) - 1 if both.any() else 0.0
     note = (
-        f"PD: its scale hangs on R2 of fluid by the spoiling of the series: {rate:.2f} 1/s was taken, and "
+        f"PD: its scale hangs on R2 of fluid by the spoiling of the series: {WATER_R2:.2f} 1/s was taken, and "
         f"{_R2_STEP:g} 1/s more would change PD by {100 * change:+.1f} %."
     )
     return Fluid(region, grown * pure.m0, grain), [note] if abs(change) > _TELLING else []

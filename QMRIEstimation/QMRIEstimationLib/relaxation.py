@@ -159,7 +159,7 @@ def _rates(session, plan, series, transmit, known, made, settings, steps):
         made["R1"] = series.r1_map(fit, b1, settings)
     if "PD" in plan.maps:
         steps.start("PD")
-        found = _or_note(plan, notes, proton_map, session, series, fit, b1, slow, settings)
+        found = _or_note(plan, notes, proton_map, session, series, fit, b1, settings)
         if found is not None:
             made["PD"], pd_notes = found
             notes += pd_notes

@@ -116,7 +116,7 @@ def denoise_images(scans, geometry, options, progress=None, cancelled=None):
     for (magnitude, phase), factor, level in zip(scans, factors, before, strict=True):
         count = len(magnitude) * (1 if phase is None else 2)
         part = means[start : start + count]
-        images.append(_restored(part, magnitude, phase, factor, level, usable, options.coils))
+        images.append(_restored(part, magnitude, phase, factor, level, share, usable, options.coils))
         left.append(level * share)
         if phase is None:
             part = np.sqrt(part)
@@ -125,10 +125,13 @@ def denoise_images(scans, geometry, options, progress=None, cancelled=None):
     return Denoised(images, left, before, channels[0], _likeness(channels, usable))
 
 
-def _restored(means, magnitude, phase, factors, level, usable, coils):
-    """Magnitude and phase of a scan from the means of its channels; voxels that are not usable as they were."""
+def _restored(means, magnitude, phase, factors, level, share, usable, coils):
+    """Magnitude and phase of a scan from the means of its channels; voxels that are not usable as they were.
+
+    A magnitude comes back with the excess that the noise which is left gives one: the fits take that off.
+    """
     if phase is None:
-        amplitude = level * np.sqrt(np.maximum(means - 2 * coils, 0))
+        amplitude = level * np.sqrt(np.maximum(means - 2 * coils + 2 * share**2, 0))
         return np.where(usable, amplitude, magnitude).astype(np.float32), None
     amplitude, angle = np.empty_like(magnitude), np.empty_like(phase)
     for e, factor in enumerate(factors):

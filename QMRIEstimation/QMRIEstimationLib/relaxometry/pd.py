@@ -14,7 +14,7 @@ from .fluid import FEWEST
 LARGEST = 200.0  # p.u.; above is no tissue but noise or inflow
 _WHITE_BAND = 0.15  # relative distance from the peak of R1 that still is white matter, where no labels are given
 _MAD = 1.4826  # robust SD over the median absolute deviation
-_MEDIAN = 1.2533  # SD of a median over that of a mean
+_FAR = 3.0  # robust SDs from the median, beyond which a voxel has no part in the scale
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ def proton_density(
 ):  # fmt: skip
     """Proton density from M0 at echo time 0 over the receive field, scaled to fluid or to white matter.
 
-    PD = 100 (M0 / B) / median(M0 / B of pure fluid); or 69 p.u. for the median of normal-appearing white matter. Where
-    fluid is asked for and too little is found, white matter is used and the fit says so.
+    PD = 100 (M0 / B) / mean(M0 / B of pure fluid), or 69 p.u. for the mean of normal-appearing white matter, both
+    without outliers. Where fluid is asked for and too little is found, white matter is used and the fit says so.
 
     Args:
         m0, m0_sd: float32 [k, j, i], any unit. receive: receive_field.ReceiveField. r1: float32, 1/s.
@@ -128,17 +128,20 @@ def proton_density(
         raise InputError(
             f"PD cannot be scaled: {number} voxels of {name} were found, {FEWEST} are needed; leave out PD with --maps."
         )
-    scale = float(np.median(values))
-    spread = _MAD * float(np.median(np.abs(values - scale))) / scale
+    middle = float(np.median(values))
+    apart = np.abs(values - middle)
+    spread = _MAD * float(np.median(apart))
+    scale = float(np.mean(values[apart <= _FAR * spread], dtype=np.float64))
+    spread /= scale
     independent = number * geometry.voxel_volume / grain
     field_sd = float(np.median(receive.sd[region] / receive.field[region]))  # near enough for errors to be shared
-    scale_sd = np.hypot(_MEDIAN * spread / np.sqrt(max(independent, 1)), field_sd)
+    scale_sd = np.hypot(spread / np.sqrt(max(independent, 1)), field_sd)
     pd = (level / scale * relative).astype(np.float32)
     seen &= pd < LARGEST
     safe = np.where(seen, m0, 1)
     parts = np.square(m0_sd / safe) + np.square(receive.sd / receive.field) + np.float32(scale_sd**2)
     sentence = (
-        f"PD was scaled so that the median of {number} voxels of {name} is {level:g} p.u. "
+        f"PD was scaled so that the mean of {number} voxels of {name} is {level:g} p.u. "
         f"(spread {100 * spread:.1f} %)."
     )
     return PdFit(
