@@ -141,8 +141,7 @@ def proton_density(
     safe = np.where(seen, m0, 1)
     parts = np.square(m0_sd / safe) + np.square(receive.sd / receive.field) + np.float32(scale_sd**2)
     sentence = (
-        f"PD was scaled so that the mean of {number} voxels of {name} is {level:g} p.u. "
-        f"(spread {100 * spread:.1f} %)."
+        f"PD was scaled so that the mean of {number} voxels of {name} is {level:g} p.u. (spread {100 * spread:.1f} %)."
     )
     return PdFit(
         np.where(seen, pd, 0).astype(np.float32),
