@@ -7,6 +7,7 @@ from QMRIEstimationLib.errors import Cancelled, InputError
 from QMRIEstimationLib.geometry import Geometry
 from QMRIEstimationLib.qsm.echoes import unwrap_echoes
 from QMRIEstimationLib.qsm.field import FieldOptions, field_map
+from QMRIEstimationLib.qsm.field_fit import reliability
 from QMRIEstimationLib.qsm.unwrap import wrap
 
 SHAPE, VOXEL_SIZE = (21, 32, 33), (1.5, 1.0, 1.2)
@@ -245,6 +246,12 @@ def test_late_echoes_after_a_null_of_the_signal_are_left_out(scan, rng):
     assert 1.4826 * np.median(np.abs(error)) < 1.5 * np.median(sd)
     assert np.median(sd) > 1.5 * np.median(result.sd[mask & ~steep])  # less signal, and three echoes of four
     assert np.median(result.reliability[mask & steep]) > 0.9
+
+
+def test_phase_that_partial_volume_bends_counts_in_full_whatever_the_snr():
+    expected = np.full(4, 0.002, np.float32)  # rad, of an SNR of 500
+    found = reliability(np.array([0.004, 0.02, 0.05, 0.1], np.float32), expected)
+    assert found == pytest.approx([1, 1, 1, 0.25], rel=1e-5)
 
 
 def test_reliability_falls_where_the_echoes_disagree(scan, rng):

@@ -98,7 +98,12 @@ def _keep_early(phase, weights, count, times, limit, floor, first, last):
 
 
 def reliability(residual, expected):
-    """1 where noise explains the residual; beyond UNEXPLAINED times that it falls with the square."""
+    """1 up to UNEXPLAINED times the residual that noise explains, and up to BENT; beyond it falls with the square.
+
+    By noise alone the voxels around veins and calcifications, where the field differs within a voxel and phase is no
+    line, lose their weight as the SNR grows: at 400 a calcification lost a fifth of its contrast, at 1000 two fifths.
+    """
     if not expected.any():  # a single echo
         return np.ones_like(residual)
-    return np.minimum(1, np.square(UNEXPLAINED * expected / np.maximum(residual, np.float32(1e-6))))
+    allowed = np.maximum(UNEXPLAINED * expected, np.float32(BENT))
+    return np.minimum(1, np.square(allowed / np.maximum(residual, np.float32(1e-6))))
