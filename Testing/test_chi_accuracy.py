@@ -156,7 +156,11 @@ def test_chain_leaves_nothing_but_noise_of_the_field(patient, ours):
     assert 1.4826 * np.median(np.abs(rest / sd)) < 1.5
 
 
-@pytest.mark.parametrize(("method", "clean", "noisy"), [("tv", 13.5, 24), ("fansi", 13.5, 24), ("rts", 27, 32)])
+def all_echoes(patient):
+    return np.sqrt(np.square(patient.magnitude).sum(axis=0))
+
+
+@pytest.mark.parametrize(("method", "clean", "noisy"), [("tv", 13.5, 24), ("fansi", 14, 24), ("rts", 27, 32)])
 def test_inversion_of_the_true_field(patient, method, clean, noisy):
     # Issue 4 asks tv for 13.5 and 24 on the straight patient; on the oblique one no peer was measured, a third more.
     more = 1.0 if patient.geometry.b0_dir[0] > 0.999 else 4 / 3
@@ -166,7 +170,7 @@ def test_inversion_of_the_true_field(patient, method, clean, noisy):
     for limit, noise in ((clean, 0), (noisy, sd)):
         field = (patient.local / patient.hz + noise * rng.standard_normal(sd.shape)).astype(np.float32)
         found = invert(
-            field, sd, weight, patient.magnitude[-1], patient.mask, patient.geometry, InversionOptions(method),
+            field, sd, weight, all_echoes(patient), patient.mask, patient.geometry, InversionOptions(method),
             2 * np.pi * patient.hz * patient.field.echo_spacing,
         )  # fmt: skip
         assert error(patient, found.chi, patient.mask & (sd > 0)) < more * limit
@@ -175,7 +179,7 @@ def test_inversion_of_the_true_field(patient, method, clean, noisy):
 def test_ilsqr_is_as_good_as_its_ports_or_better(patient):
     sd = patient.field.sd / patient.hz
     field = (patient.local / patient.hz).astype(np.float32)
-    arrays = field, sd, (sd > 0).astype(np.float32), patient.magnitude[-1], patient.mask, patient.geometry
+    arrays = field, sd, (sd > 0).astype(np.float32), all_echoes(patient), patient.mask, patient.geometry
     found = invert(*arrays, InversionOptions("ilsqr")).chi
     deep = patient.mask & (patient.depth > DEEP)
     assert error(patient, found, patient.mask) < 45  # issue 4; ports 46 to 48; found 40 and 42

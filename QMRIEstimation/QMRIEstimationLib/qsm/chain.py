@@ -217,7 +217,7 @@ def _one_pass(field, local_field, magnitude, mask, geometry, per_ppm, options, f
         local / per_ppm,
         field.sd / per_ppm,
         weight,
-        magnitude[-1],
+        np.sqrt(np.einsum("ekji,ekji->kji", magnitude, magnitude)),
         inside,
         geometry,
         options.inversion,

@@ -13,7 +13,6 @@ from .echoes import closest_pair, line_fit, unwrap_echoes
 from .field_fit import (
     BENT,
     FIELD_FITS,
-    UNEXPLAINED,
     WEIGHTED_MEAN,
     early_echoes,
     fit_field,
@@ -28,6 +27,7 @@ from .unwrap import TURN, laplacian_unwrap, wrap
 
 _BETTER = 0.5  # share of the residual that is left where a correction of alternating readouts is believed
 _ONE_ECHO = "the phase has one echo, so its offset at echo time 0 was not removed and adds to the total field."
+_NOT_A_LINE = 3.0  # times the residual that noise leaves, in half of the voxels; a real brain shows 1.2
 _WEAKEST = 1e-6  # weight floor relative to the mean: a dead echo steers nothing but keeps the sums regular
 
 
@@ -287,7 +287,7 @@ def _common_turns(unwrapped, weights, times, offset):
 def _bent(residual, expected):
     """Whether the phases of the echoes are farther from a line than noise takes them, as with bipolar readouts."""
     excess = float(np.median(residual / expected)) if expected.any() else 0.0
-    return excess > UNEXPLAINED and np.median(residual) > BENT
+    return excess > _NOT_A_LINE and np.median(residual) > BENT
 
 
 def _no_line(residual, expected):

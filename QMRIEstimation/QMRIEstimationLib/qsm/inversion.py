@@ -118,7 +118,7 @@ def invert(
     Args:
         field_ppm, field_sd: local field over B0 and its SD, float32 [k, j, i], ppm.
         weight: reliability over the SD, float32, any unit; the closed forms do not look at it.
-        magnitude: float32, of the last echo, whose edges are spared. mask: bool.
+        magnitude: float32, of all echoes (root of the sum of squares), whose edges are spared. mask: bool.
         geometry: voxel size, mm, and B0 direction. options: InversionOptions.
         phase_per_ppm: rad of phase that 1 ppm makes from one echo to the next, for the methods that fit the phase.
         csf: bool, fluid of the ventricles, or None; for MEDI+0.

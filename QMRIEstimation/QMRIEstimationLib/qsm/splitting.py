@@ -8,6 +8,7 @@ from ..kernels import kernel
 from ..threads import in_pieces
 from .conjugate_gradient import Solution, relative_change
 from .dipole import dipole_kernel
+from .edge_surfaces import shrink_along
 from .operators import adjoint_into, difference_spectrum, shrink_differences
 
 FIELD_PENALTY = np.float32(0.1)  # of the split field; small, for voxels of little weight follow by W^2 over it a step
@@ -17,16 +18,17 @@ RELAXATION = np.float32(1.8)  # over-relaxation; below 2
 class Splitting:
     """min data(v) + lam |w G chi|_1 with v = d * chi; every step is a transform or works voxel by voxel.
 
-    With a `harmonic` (weak_harmonic.WeakHarmonic) its field is added to d * chi.
+    With a `harmonic` (weak_harmonic.WeakHarmonic) its field is added to d * chi. With `surfaces`
+    (edge_surfaces.Surfaces), whose differences are among the free ones, what lies along these has its weight too.
 
     Reference:
         Bilgic B et al. 2014, Magn Reson Med 72:1444-1459 (gradients); Milovic C et al. 2018, Magn Reson Med
         80:814-821 (field); Boyd S et al. 2011, Found Trends Mach Learn 3:1-122, section 3.4.3 (over-relaxation).
     """
 
-    def __init__(self, problem, lam, ratio, harmonic=None):
+    def __init__(self, problem, lam, ratio, harmonic=None, surfaces=None):
         """`lam`: weight of the variation. `ratio`: penalty of the split gradients over it."""
-        self.harmonic = harmonic
+        self.harmonic, self.surfaces = harmonic, surfaces
         shape = problem.shape
         self.shape, self.voxel_size, self.ratio = shape, problem.geometry.voxel_size, ratio
         self.penalty = np.float32(ratio * lam)
@@ -70,6 +72,8 @@ class Splitting:
             chi = irfftn(spectrum, self.shape)
             edges = edges_after(done, chi)
             shrink_differences(chi, self.dual, self.split, edges, self.voxel_size, 1 / self.ratio, RELAXATION)
+            if self.surfaces is not None:
+                shrink_along(self.dual, self.split, self.surfaces, 1 / self.ratio)
             done += 1
             if done >= min(least, iterations):  # before, nobody asks
                 change = relative_change(chi, self.chi)
