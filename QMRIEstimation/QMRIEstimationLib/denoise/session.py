@@ -1,10 +1,11 @@
 """The scans of a session denoised before they are used, those of one grid together.
 
 The phase of the multi-echo scan stays as it was measured. Non-local means levels whatever is below the noise of a
-voxel; the inversion, which draws on the field of the whole brain, needs just that: with denoised phase, in a digital
-patient of SNR 25, susceptibility of white matter moved by 2 ppb and rims lost a quarter to a half, for hardly less
-noise than denoised magnitudes gave alone. What susceptibility gains it gains by the edges of the denoised magnitude,
-which let the inversion weigh the variation by the noise (qsm.tv.share_of_noise).
+voxel; the inversion, which draws on the field of the whole brain, needs just that. In two digital patients of SNR 25
+susceptibility from denoised phase (its local mean given back within 0.7 instead of 1.5 voxels) had within 2 % the same
+noise and rims of 0.98 to 1.00 of the contrast as from measured phase with denoised magnitudes, whose edges let the
+inversion weigh the variation by the noise (qsm.tv.share_of_noise); with both together 4 to 7 % less noise and 3 to 5 %
+less contrast.
 """
 
 from dataclasses import dataclass, replace
