@@ -8,8 +8,7 @@ from .unwrap import TURN
 
 WEIGHTED_MEAN = "weighted mean"
 FIELD_FITS = ("least squares", "nonlinear", WEIGHTED_MEAN)
-_OFF_LINE = 3.0  # times the residual that noise leaves, from which late echoes do not count; noise takes none there
-_UNEXPLAINED = 1.7  # the same, from which a voxel counts less: noise takes 1 % of voxels with six echoes there
+_UNEXPLAINED = 2.0  # times the residual that noise leaves; of six echoes on a line it takes 0.1 % of voxels that far
 BENT = 0.05  # rad; smaller residuals, of flow and of voxels with two tissues, are harmless at any noise
 _MOST_ITERATIONS, _SMALL_STEP = 30, 1e-4  # of the nonlinear fit; rad at the last echo
 
@@ -67,7 +66,7 @@ def early_echoes(phase, weights, echo_times, noise_sd, floor):
     kept, count = weights.copy(), np.empty(weights.shape[1], np.int32)
     times = np.asarray(echo_times, np.float32)
     phase = np.ascontiguousarray(phase, np.float32)
-    limit = np.float32(_OFF_LINE * noise_sd)
+    limit = np.float32(_UNEXPLAINED * noise_sd)
 
     def piece(first, last):
         _keep_early(phase, kept, count, times, limit, np.float32(floor), first, last)
