@@ -2,10 +2,10 @@
 
 The phase of the multi-echo scan stays as it was measured. Non-local means levels whatever is below the noise of a
 voxel; the inversion, which draws on the field of the whole brain, needs just that. In two digital patients of SNR 25
-susceptibility from denoised phase (its local mean given back within 0.7 instead of 1.5 voxels) had within 2 % the same
-noise and rims of 0.98 to 1.00 of the contrast as from measured phase with denoised magnitudes, whose edges let the
-inversion weigh the variation by the noise (qsm.tv.share_of_noise); with both together 4 to 7 % less noise and 2 to 6 %
-less contrast.
+susceptibility from denoised phase alone had 7 and 13 % more noise (robust SD of white matter) than from measured phase
+with denoised magnitudes, whose edges let the inversion weigh the variation by the noise (qsm.tv.share_of_noise), and
+rims of 0.98 to 1.00 of the contrast; with both it had a fifth less noise and rims of 0.94 to 0.97 of the contrast,
+0.86 of what they have without noise in one patient.
 """
 
 from dataclasses import dataclass, replace
