@@ -193,6 +193,17 @@ def test_correlation_of_noise_without_its_local_mean_is_known(rng, shape):
     assert np.mean(found) == pytest.approx(likeness, abs=0.015)
 
 
+def test_noise_of_bright_voxels_stays_out_of_dark_ones_beside_them(rng):
+    """The square of a bright magnitude has a hundred times the noise of that of air."""
+    bright = np.indices(SHAPE)[1] < 20
+    noise = rng.standard_normal((2, 1, *SHAPE))
+    magnitude = np.hypot(np.where(bright, 60.0, 0.0) + noise[0], noise[1]).astype(np.float32)
+    means, beside = magnitude**2, (0, slice(None), 20)  # all of it taken off: its mean comes back
+    smooth = np.where(bright, 60.0**2 + 2, 2.0).astype(np.float32)[None]
+    give_back_mean(smooth, magnitude, [True], ALL, GRID)
+    assert np.abs(smooth[beside] - 2).mean() < np.abs(means[beside] - 2).mean()
+
+
 def test_local_mean_is_as_wide_in_thick_slices_as_their_volume():
     thick = Geometry(SHAPE, np.diag([0.7, 0.7, 1.4, 1.0]))
     zeros = np.zeros((1, *SHAPE), np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..parameters import Options, choice, param
 from .demodulate import demodulated
-from .local_mean import give_back_mean
+from .local_mean import give_back_mean, taken_off
 from .mppca import MppcaOptions, mppca
 from .noise_map import noise_map
 from .nonlocal_means import NonlocalOptions, nonlocal_means
@@ -119,11 +119,8 @@ def denoise_images(scans, geometry, options, progress=None, cancelled=None):
         part = means[start : start + count]
         images.append(_restored(part, magnitude, phase, factor, level, share, usable, options.coils))
         left.append(level * share)
-        removed = channels[start : start + count]
-        if phase is None:  # of the square, in magnitude: where there is only noise the magnitude's own has a mean
-            removed[:] = (removed**2 - part) / (2 * np.sqrt(np.maximum(part, 1)))
-        else:
-            removed -= part
+        for c in range(start, start + count):
+            channels[c] = taken_off(channels[c], means[c], squared[c])[0]
         start += count
     return Denoised(images, left, before, channels[0], _likeness(channels, usable) - likeness)
 

@@ -35,13 +35,25 @@ def give_back_mean(means, channels, squared, usable, geometry, cancelled=None):
 
     def work(first, last):
         for c in range(first, last):
-            kept = np.square(channels[c]) if squared[c] else channels[c]
-            means[c] += _blur(np.where(usable, kept - means[c], 0), width) / weight
+            off, slope = taken_off(channels[c], means[c], squared[c])
+            means[c] += slope * (_blur(np.where(usable, off, 0), width) / weight)
             if squared[c]:
                 np.maximum(means[c], 0, out=means[c])
 
     in_pieces(work, len(channels), 1, cancelled=cancelled)
     return _of_white_noise(width)
+
+
+def taken_off(channel, mean, squared):
+    """What was taken off a channel, in noise SDs, and by how much `mean` changes with it.
+
+    Of a magnitude it is that of the square over the slope: where there is only noise, the magnitude less the root of
+    the mean square has a mean; and the noise of a bright voxel's square exceeds what is all in a dark one beside it.
+    """
+    if not squared:
+        return channel - mean, np.float32(1)
+    slope = 2 * np.sqrt(np.maximum(mean, 1))
+    return (channel**2 - mean) / slope, slope
 
 
 def _blur(image, width):
